@@ -1,0 +1,132 @@
+//! The command line: what may be written, and the help that says so. What it
+//! means is decided in [`crate::config`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A volume driver for Docker, Podman and Swarm: volumes are ordinary
+/// directories, and none is ever lost.
+#[derive(Debug, Parser)]
+#[command(name = "dirvol", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the volumes of a root to container engines
+    Serve(Serve),
+    /// Make a directory a root for volumes
+    Init(Init),
+}
+
+/// The flags of `dirvol serve`. Each has an environment variable, so that a
+/// managed plugin can be set without arguments.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The directory that holds the volumes
+    #[arg(long, value_name = "DIR", env = "DIRVOL_ROOT", default_value = "/var/lib/dirvol")]
+    pub root: PathBuf,
+
+    /// Where to remember which root was served; outside the root
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DIRVOL_STATE_DIR",
+        default_value = "/var/lib/dirvol-state"
+    )]
+    pub state_dir: PathBuf,
+
+    /// The socket to listen on; its file name, without .sock, is the driver's name
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DIRVOL_SOCKET",
+        default_value = "/run/docker/plugins/dirvol.sock"
+    )]
+    pub socket: PathBuf,
+
+    /// Whether to make an empty directory a root where none was served before
+    #[arg(long, value_name = "WHEN", env = "DIRVOL_INIT", default_value = "auto")]
+    #[arg(value_parser = ["auto", "never"])]
+    pub init: String,
+
+    /// Whose volumes these are: this host's, or those of all hosts that share the root
+    #[arg(long, value_name = "SCOPE", env = "DIRVOL_SCOPE", default_value = "local")]
+    #[arg(value_parser = ["local", "global"])]
+    pub scope: String,
+
+    /// How long a removed volume stays in the trash; 0 keeps nothing
+    #[arg(long, value_name = "DUR", env = "DIRVOL_TRASH_RETENTION", default_value = "24h")]
+    pub trash_retention: String,
+
+    /// A volume option for every volume that does not state it; may be repeated
+    #[arg(long, value_name = "K=V", env = "DIRVOL_DEFAULT_OPT", value_delimiter = ',')]
+    pub default_opt: Vec<String>,
+
+    /// Serve the root with this id although another one was served last
+    #[arg(long, value_name = "UUID", env = "DIRVOL_ACCEPT_ROOT")]
+    pub accept_root: Option<String>,
+
+    /// The least that is logged
+    #[arg(long, value_name = "L", env = "DIRVOL_LOG_LEVEL", default_value = "info")]
+    #[arg(value_parser = ["error", "warn", "info", "debug"])]
+    pub log_level: String,
+
+    /// How it is logged
+    #[arg(long, value_name = "FORMAT", env = "DIRVOL_LOG_FORMAT", default_value = "text")]
+    #[arg(value_parser = ["text", "json"])]
+    pub log_format: String,
+
+    /// Behave as the reference fixture that tests container engines; never for real data
+    #[arg(long, env = "DIRVOL_TEST_FIXTURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub test_fixture: bool,
+
+    /// Listen on this loopback address too; only with --test-fixture
+    #[arg(long, value_name = "tcp://127.0.0.1:PORT", env = "DIRVOL_LISTEN")]
+    pub listen: Option<String>,
+
+    /// Announce --listen to engines by a .spec file in this directory
+    #[arg(long, value_name = "DIR", env = "DIRVOL_SPEC_DIR")]
+    pub spec_dir: Option<PathBuf>,
+}
+
+/// The arguments of `dirvol init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The directory: empty, or not there yet
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Whose volumes it will hold: this host's, or those of all hosts that share it
+    #[arg(long, value_name = "SCOPE", default_value = "local")]
+    #[arg(value_parser = ["local", "global"])]
+    pub scope: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_serve_has_its_environment_variable() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for arg in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let name = arg.get_long().unwrap().to_uppercase().replace('-', "_");
+            let variable = arg.get_env().unwrap_or_default().to_str().unwrap();
+            assert_eq!(variable, format!("DIRVOL_{name}"));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `dirvol serve`
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::stat::{Mode, umask};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::cli;
+use crate::config::Config;
+use crate::server::app::SLOTS;
+use crate::server::{self, App, Listeners};
+use crate::volume::availability::Change;
+use crate::volume::collect::Reason;
+use crate::volume::options::Fixture;
+use crate::volume::{Driver, Settings};
+use crate::{log, store, sys};
+
+/// How often the root is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Threads beyond those for operations: for the counts of a scrape, and for
+/// questions to the state directory.
+const SPARE_THREADS: usize = 8;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The flags make no sense, or nothing can be listened on. A root that cannot be
+/// served is no error: the driver says so to whoever asks, until it can be.
+pub fn serve(args: cli::Serve) -> Result<(), Failure> {
+    let config = Config::new(args).map_err(Failure::Usage)?;
+    // First of all: nothing else may have taken the descriptor.
+    let inherited = sys::socket::inherited_listener()
+        .map_err(|error| Failure::Failed(format!("the inherited socket: {error}")))?;
+    log::start(config.log_level, config.log_format);
+    // Whatever a mode is not stated for is private.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    let runtime = runtime().map_err(|error| Failure::Failed(format!("the reactor: {error}")))?;
+    let served = runtime.block_on(run(config, inherited));
+    // Threads that still wait for a disk do not hold up the exit.
+    runtime.shutdown_background();
+    served
+}
+
+/// Makes a reactor of one thread: the work is in the kernel, and a second thread
+/// would cost memory and a wake-up for each request.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(SLOTS + SPARE_THREADS).build()
+}
+
+async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<(), Failure> {
+    // Before anything else: as PID 1 of a plugin, a signal without a handler is
+    // lost.
+    let stop = stopped().map_err(|error| Failure::Failed(format!("signals: {error}")))?;
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: io::Error| Failure::Failed(format!("{path}: {error}"))
+    };
+    let mut listeners = match inherited {
+        Some(socket) => Listeners::inherited(socket),
+        None => Listeners::bind(&config.socket),
+    }
+    .map_err(at(&config.socket))?;
+    let mut url = format!("unix://{}", config.socket.display());
+    if let Some(address) = config.listen {
+        let listening = listeners.add_tcp(address).await;
+        let address =
+            listening.map_err(|error| Failure::Failed(format!("tcp://{address}: {error}")))?;
+        url = format!("tcp://{address}");
+        if let Some(dir) = &config.spec_dir {
+            let name = config.socket.file_stem().unwrap_or_default().to_string_lossy();
+            listeners.announce(dir, &name, address).map_err(at(dir))?;
+        }
+    }
+    let fixture = config.fixture == Fixture::On;
+    let driver = Arc::new(Driver::new(Settings {
+        root: store::Settings {
+            path: config.root.clone(),
+            state_dir: config.state_dir,
+            init: config.init,
+            scope: config.scope,
+            accept: config.accept_root,
+            probe: None,
+        },
+        retention: config.retention,
+        defaults: config.defaults,
+        fixture: fixture.then_some(url.clone()),
+    }));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        root = %config.root.display(),
+        listen = url,
+        "serving"
+    );
+    if fixture {
+        tracing::warn!("this is the test fixture: volumes may misbehave; never for real data");
+    }
+    spawn("check", Arc::clone(&driver), watch_root).map_err(at(&config.root))?;
+    spawn("collect", Arc::clone(&driver), collect_garbage).map_err(at(&config.root))?;
+    let app = Arc::new(App::new(driver, config.scope));
+    server::serve(listeners, app, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Returns a future that completes at SIGTERM or SIGINT, from now on.
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn spawn(name: &str, driver: Arc<Driver>, run: fn(&Driver) -> !) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(move || run(&driver)).map(drop)
+}
+
+/// Opens the root, and opens it again whenever it comes back.
+fn watch_root(driver: &Driver) -> ! {
+    loop {
+        match driver.check() {
+            Some(Change::Opened { id }) => {
+                tracing::info!(root_id = id, "the root is served");
+                if let Err(error) = driver.reconcile() {
+                    tracing::warn!(%error, "the names in the state directory are out of date");
+                }
+            }
+            Some(Change::Lost { reason }) => tracing::error!("unavailable: {reason}"),
+            None => {}
+        }
+        thread::sleep(CHECK_EVERY);
+    }
+}
+
+fn collect_garbage(driver: &Driver) -> ! {
+    loop {
+        let report = driver.collect();
+        for (entry, reason) in report.purged {
+            let (volume, entry) = (entry.volume().to_string(), entry.file().to_string());
+            match reason {
+                Reason::Expired => tracing::info!(volume, entry, "purged: its time was up"),
+                Reason::LowSpace => tracing::warn!(volume, entry, "purged: space is low"),
+            }
+        }
+        for failed in report.failed {
+            tracing::warn!("cannot delete from the trash: {failed}");
+        }
+        driver.wait_for_garbage();
+    }
+}

@@ -1,0 +1,214 @@
+//! What the command line means: typed, checked, and without a trace of clap.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::Level;
+
+use crate::cli;
+use crate::log::Format;
+use crate::store::{Init, Scope};
+use crate::volume::options::{self, Fixture, Options};
+
+/// How to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The root, absolute.
+    pub root: PathBuf,
+    /// The state directory, absolute, outside the root.
+    pub state_dir: PathBuf,
+    /// The socket, absolute.
+    pub socket: PathBuf,
+    /// Whether an empty directory becomes a root.
+    pub init: Init,
+    /// Whose volumes the root holds.
+    pub scope: Scope,
+    /// How long a removed volume is kept.
+    pub retention: Duration,
+    /// The options of a Create that does not state them.
+    pub defaults: Options,
+    /// The id of a root that is served although another one was served last.
+    pub accept_root: Option<String>,
+    /// The least that is logged.
+    pub log_level: Level,
+    /// How it is logged.
+    pub log_format: Format,
+    /// Whether to behave as the reference fixture.
+    pub fixture: Fixture,
+    /// Where to listen besides the socket: a loopback address.
+    pub listen: Option<SocketAddr>,
+    /// Where to announce that address.
+    pub spec_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Checks what the command line says.
+    ///
+    /// # Errors
+    /// One line that names the flag, what is wrong with it, and what to give.
+    pub fn new(args: cli::Serve) -> Result<Self, String> {
+        let root = absolute("--root", &args.root)?;
+        let state_dir = absolute("--state-dir", &args.state_dir)?;
+        if state_dir.starts_with(&root) || root.starts_with(&state_dir) {
+            return Err(format!(
+                "--state-dir {} and --root {} lie in one another: give them apart, for the state \
+                 must be there when the root is not",
+                state_dir.display(),
+                root.display()
+            ));
+        }
+        let fixture = if args.test_fixture { Fixture::On } else { Fixture::Off };
+        let listen = args.listen.as_deref().map(|url| listen(url, fixture)).transpose()?;
+        if args.spec_dir.is_some() && listen.is_none() {
+            return Err("--spec-dir announces --listen: give that too, or leave this out".into());
+        }
+        let retention = options::duration(&args.trash_retention)
+            .map_err(|error| format!("--trash-retention: {error}"))?;
+        Ok(Self {
+            socket: absolute("--socket", &args.socket)?,
+            init: if args.init == "never" { Init::Never } else { Init::Auto },
+            scope: scope(&args.scope),
+            retention,
+            defaults: defaults(&args.default_opt)?,
+            accept_root: args.accept_root.filter(|id| !id.is_empty()),
+            log_level: match args.log_level.as_str() {
+                "error" => Level::ERROR,
+                "warn" => Level::WARN,
+                "debug" => Level::DEBUG,
+                _ => Level::INFO,
+            },
+            log_format: if args.log_format == "json" { Format::Json } else { Format::Text },
+            fixture,
+            listen,
+            spec_dir: args.spec_dir.map(|dir| absolute("--spec-dir", &dir)).transpose()?,
+            root,
+            state_dir,
+        })
+    }
+}
+
+/// Reads a scope that clap has checked.
+pub fn scope(word: &str) -> Scope {
+    if word == "global" { Scope::Global } else { Scope::Local }
+}
+
+fn absolute(flag: &str, path: &Path) -> Result<PathBuf, String> {
+    let plain = |path: PathBuf| -> PathBuf { path.components().collect() };
+    match std::path::absolute(path) {
+        // Containers' paths begin with the root's, and an engine may compare
+        // them as text (moby `plugin/v2/plugin.go`, ScopedPath).
+        Ok(path) if path.components().any(|part| part == std::path::Component::ParentDir) => {
+            Err(format!("{flag} {}: give a path without '..'", path.display()))
+        }
+        Ok(path) => Ok(plain(path)),
+        Err(error) => Err(format!("{flag} {}: {error}", path.display())),
+    }
+}
+
+fn listen(url: &str, fixture: Fixture) -> Result<SocketAddr, String> {
+    let address = url.strip_prefix("tcp://").and_then(|address| address.parse().ok());
+    let address: SocketAddr = address.ok_or_else(|| {
+        format!("--listen {url:?}: give tcp://ADDRESS:PORT, as tcp://127.0.0.1:0")
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(format!("--listen {url}: TCP has no access control: give a loopback address"));
+    }
+    match fixture {
+        Fixture::On => Ok(address),
+        Fixture::Off => Err(format!(
+            "--listen {url}: TCP has no access control, so only --test-fixture may use it"
+        )),
+    }
+}
+
+fn defaults(stated: &[String]) -> Result<Options, String> {
+    let pairs: Option<Vec<(&str, &str)>> =
+        stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
+    let pairs = pairs.ok_or_else(|| format!("--default-opt {}: give K=V", stated.join(",")))?;
+    Options::parse(pairs, Fixture::Off).map_err(|error| format!("--default-opt: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn config(args: &str) -> Result<Config, String> {
+        let args = ["dirvol", "serve"].into_iter().chain(args.split_whitespace());
+        match Cli::try_parse_from(args).unwrap().command {
+            Command::Serve(args) => Config::new(args),
+            Command::Init(_) => unreachable!("the arguments say serve"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let expected = Config {
+            root: "/var/lib/dirvol".into(),
+            state_dir: "/var/lib/dirvol-state".into(),
+            socket: "/run/docker/plugins/dirvol.sock".into(),
+            init: Init::Auto,
+            scope: Scope::Local,
+            retention: Duration::from_secs(86_400),
+            defaults: Options::default(),
+            accept_root: None,
+            log_level: Level::INFO,
+            log_format: Format::Text,
+            fixture: Fixture::Off,
+            listen: None,
+            spec_dir: None,
+        };
+        assert_eq!(config(""), Ok(expected));
+    }
+
+    #[test]
+    fn a_flag_that_cannot_be_used_says_which_and_what_to_give() {
+        let cases = [
+            (
+                "--root /a --state-dir /a/b",
+                "--state-dir /a/b and --root /a lie in one another: give them apart, for the \
+                 state must be there when the root is not",
+            ),
+            ("--root /a/../b", "--root /a/../b: give a path without '..'"),
+            (
+                "--trash-retention soon",
+                "--trash-retention: \"soon\" is not a duration: give one such as 90m, 24h, 7d or 0",
+            ),
+            ("--default-opt mode", "--default-opt mode: give K=V"),
+            (
+                "--default-opt size=1G",
+                "--default-opt: option \"size\" is not supported yet; leave it out (known: gid, \
+                 mode, retain, uid)",
+            ),
+            (
+                "--listen 127.0.0.1:0 --test-fixture",
+                "--listen \"127.0.0.1:0\": give tcp://ADDRESS:PORT, as tcp://127.0.0.1:0",
+            ),
+            (
+                "--listen tcp://0.0.0.0:0 --test-fixture",
+                "--listen tcp://0.0.0.0:0: TCP has no access control: give a loopback address",
+            ),
+            (
+                "--listen tcp://127.0.0.1:0",
+                "--listen tcp://127.0.0.1:0: TCP has no access control, so only --test-fixture \
+                 may use it",
+            ),
+            ("--spec-dir /s", "--spec-dir announces --listen: give that too, or leave this out"),
+        ];
+        for (args, why) in cases {
+            assert_eq!(config(args), Err(why.to_owned()), "{args}");
+        }
+    }
+
+    #[test]
+    fn default_options_may_be_repeated_and_comma_separated() {
+        let expected = Options { uid: Some(5), mode: Some(0o700), ..Options::default() };
+        for args in ["--default-opt uid=5 --default-opt mode=0700", "--default-opt uid=5,mode=700"]
+        {
+            assert_eq!(config(args).unwrap().defaults, expected, "{args}");
+        }
+    }
+}

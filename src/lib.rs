@@ -1,0 +1,16 @@
+//! dirvol: a volume driver for Docker, Podman and Swarm that keeps volumes as
+//! ordinary directories, and treats them as data that must not be lost.
+//!
+//! The modules stand in reading order, from the command line down to the kernel;
+//! imports point downwards only. `ARCHITECTURE.md` says why.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod server;
+pub mod store;
+pub mod sys;
+pub mod volume;
+
+pub mod log;
+pub mod metrics;

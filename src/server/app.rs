@@ -1,0 +1,61 @@
+//! What all connections share, and the way from the reactor to the disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::reply::Failure;
+use crate::metrics::Metrics;
+use crate::store::Scope;
+use crate::volume::{Driver, Error};
+
+/// How many operations may be on the disk at a time.
+pub const SLOTS: usize = 32;
+
+/// How long the next one waits for a slot. Podman gives up after 5 s.
+const SLOT_WAIT: Duration = Duration::from_secs(4);
+
+/// The driver, and what the server keeps beside it.
+#[derive(Debug)]
+pub struct App {
+    /// The volumes.
+    pub driver: Arc<Driver>,
+    /// Whose volumes they are.
+    pub scope: Scope,
+    /// What is counted.
+    pub metrics: Metrics,
+    slots: Arc<Semaphore>,
+}
+
+impl App {
+    /// Makes an application of a driver.
+    pub fn new(driver: Arc<Driver>, scope: Scope) -> Self {
+        let slots = Arc::new(Semaphore::new(SLOTS));
+        Self { driver, scope, metrics: Metrics::default(), slots }
+    }
+
+    /// Runs `operation` on the blocking pool, whole, whether or not somebody
+    /// still waits for it after `limit`.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let Ok(Ok(slot)) = timeout(SLOT_WAIT, slot).await else { return Err(Failure::Busy) };
+        let driver = Arc::clone(&self.driver);
+        let running = spawn_blocking(move || {
+            let result = operation(&driver);
+            drop(slot);
+            result
+        });
+        match timeout(limit, running).await {
+            Ok(Ok(result)) => result.map_err(Failure::Volume),
+            Ok(Err(panic)) => Err(Failure::Panicked(panic.to_string())),
+            Err(_) => Err(Failure::Slow(limit)),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One connection: bytes in, bytes out, and how long we wait for them.
+//!
+//! An idle client is never closed: dockerd keeps its connections, does not
+//! replay a POST that meets a closed one, and its own retry carries an empty
+//! body. hyper's timer for slow heads runs while a connection is idle, so it is
+//! not used; the one here starts with the first byte of a head.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::app::App;
+use super::routes;
+
+/// How long a client may take for a head, from its first byte; and for a body.
+pub(super) const SLOW: Duration = Duration::from_secs(30);
+
+/// A connection of either kind.
+pub(super) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Serves a connection to its end. When `draining` turns true, what has arrived
+/// by then is still answered.
+pub(super) async fn serve(stream: Stream, app: Arc<App>, draining: watch::Receiver<bool>) {
+    match stream {
+        Stream::Unix(stream) => serve_stream(stream, app, draining).await,
+        Stream::Tcp(stream) => serve_stream(stream, app, draining).await,
+    }
+}
+
+async fn serve_stream<S>(stream: S, app: Arc<App>, mut draining: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send,
+{
+    let fd: RawFd = stream.as_raw_fd();
+    let phase = Arc::new(Phase::default());
+    let stream = Patient { stream, phase: Arc::clone(&phase), slow: None };
+    let service = service_fn(|request: Request<Incoming>| {
+        phase.set(Phase::REQUEST);
+        let (app, phase) = (Arc::clone(&app), Arc::clone(&phase));
+        async move {
+            let response = routes::answer(&app, request).await;
+            phase.set(Phase::IDLE);
+            // Without a response the connection is closed.
+            response.ok_or("closed without an answer")
+        }
+    });
+    let connection = http1::Builder::new()
+        // A client may have shut down its sending half, as our own drain does
+        // for it, and still wait for answers.
+        .half_close(true)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drained(&mut draining) => {
+            // The descriptor is open as long as `connection`, which owns it. That
+            // the client has gone already is no matter.
+            let _gone = shutdown(fd, Shutdown::Read);
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Waits until the drain begins.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // The sender outlives every connection; were it gone, that were the end too.
+    let _either = draining.wait_for(|&draining| draining).await.map(drop);
+}
+
+/// What a connection is doing.
+#[derive(Debug, Default)]
+struct Phase(AtomicU8);
+
+impl Phase {
+    /// Between two requests, for as long as the client likes.
+    const IDLE: u8 = 0;
+    /// In the middle of a head.
+    const HEAD: u8 = 1;
+    /// A head was read, and its request is not answered yet.
+    const REQUEST: u8 = 2;
+
+    fn set(&self, phase: u8) {
+        self.0.store(phase, Ordering::Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == phase
+    }
+}
+
+/// A stream that waits for ever for the first byte of a head, and [`SLOW`] for
+/// the rest of it.
+struct Patient<S> {
+    stream: S,
+    phase: Arc<Phase>,
+    slow: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            if buffer.filled().len() > before && self.phase.is(Phase::IDLE) {
+                self.phase.set(Phase::HEAD);
+                match &mut self.slow {
+                    Some(slow) => slow.as_mut().reset(Instant::now() + SLOW),
+                    None => self.slow = Some(Box::pin(sleep(SLOW))),
+                }
+            }
+            return Poll::Ready(read);
+        }
+        if !self.phase.is(Phase::HEAD) {
+            return Poll::Pending;
+        }
+        if let Some(slow) = &mut self.slow {
+            ready!(slow.as_mut().poll(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a slow head")));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,114 @@
+//! What is answered: one place that knows which status an error has.
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::app::SLOTS;
+use crate::volume::Error;
+
+/// What moby's own fixture answers with; engines do not look at it.
+const PLUGIN_JSON: &str = "application/vnd.docker.plugins.v1.2+json";
+
+/// What comes of a call.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Success: a body of JSON.
+    Answer(Vec<u8>),
+    /// An error that is told.
+    Failed(Failure),
+    /// No answer: the connection is closed, and what the engine knows of the
+    /// volume stays as it is (moby `volume/service/store.go`, lookupVolume).
+    Close(String),
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The operation on the volume failed.
+    #[error("{0}")]
+    Volume(Error),
+    /// The request makes no sense.
+    #[error("{1}")]
+    Request(StatusCode, String),
+    /// Too many operations wait for the disk.
+    #[error("dirvol is busy: {SLOTS} operations wait for the disk; see the kernel's log for it")]
+    Busy,
+    /// The operation still runs.
+    #[error(
+        "the disk has not answered for {} s; the call goes on and may be repeated",
+        .0.as_secs()
+    )]
+    Slow(Duration),
+    /// The operation met a defect of ours.
+    #[error("dirvol has a defect, please report it: {0}")]
+    Panicked(String),
+}
+
+impl Failure {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Request(status, _) => *status,
+            Self::Busy | Self::Slow(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Volume(error) => match error {
+                Error::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+                Error::BadName(_) | Error::BadOption(..) => StatusCode::BAD_REQUEST,
+                Error::OptionsDiffer(..) | Error::InUse(..) => StatusCode::CONFLICT,
+                Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Error::Damaged(..) | Error::Disk(..) | Error::Root(_) | Error::Fixture => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl Reply {
+    /// Answers with `body`, which must have a field `Err` where the protocol
+    /// wants one.
+    pub fn json(body: &impl Serialize) -> Self {
+        Self::Answer(serde_json::to_vec(body).expect("an answer has only text and numbers"))
+    }
+
+    /// Makes the response, or `None` where the connection is to be closed.
+    pub fn into_response(self) -> Option<Response<Full<Bytes>>> {
+        #[derive(Serialize)]
+        struct Body {
+            #[serde(rename = "Err")]
+            err: String,
+        }
+        match self {
+            Self::Answer(body) => Some(response(StatusCode::OK, PLUGIN_JSON, body)),
+            Self::Failed(failure) => {
+                // A line break would tear the engine's message apart.
+                let err = failure.to_string().replace(['\n', '\r'], " ");
+                let body = serde_json::to_vec(&Body { err }).expect("it is text");
+                Some(response(failure.status(), PLUGIN_JSON, body))
+            }
+            Self::Close(_) => None,
+        }
+    }
+}
+
+/// Makes a response of any kind.
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

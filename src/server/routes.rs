@@ -1,0 +1,347 @@
+//! From a request to the operation it asks for, and back to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::app::App;
+use super::connection::SLOW;
+use super::reply::{Failure, Reply, response};
+use super::wire::{self, Capabilities, Got, List, Mountpoint};
+use crate::metrics::{Endpoint, Outcome};
+use crate::volume::driver::Removed;
+use crate::volume::{Error, Fixture, Options, VolumeName};
+
+/// The longest body that is read.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// The longest mount ID: engines have 64 digits.
+const ID_LIMIT: usize = 255;
+
+/// How long a Get may take. Podman gives up after 5 s, and breaks off the whole
+/// of its `volume ls`.
+const GET_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long other reads and a Remove may take: dockerd gives up after 60 s.
+const SHORT_LIMIT: Duration = Duration::from_secs(50);
+
+/// How long a Create and a Mount may take: dockerd gives up after 120 s.
+const LONG_LIMIT: Duration = Duration::from_secs(110);
+
+/// How long a scrape waits for the counts of a disk that may hang.
+const COUNT_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often a Get looks whether the root is back.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Answers a request, or returns `None` where the connection is to be closed.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+) -> Option<Response<Full<Bytes>>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/healthz") => return Some(healthz(app)),
+        (&Method::GET, "/metrics") => return Some(metrics(app).await),
+        _ => {}
+    }
+    let started = Instant::now();
+    let endpoint = endpoint(request.uri().path());
+    let path = request.uri().path().to_owned();
+    let mut call = Call { app, endpoint, name: String::new(), id: String::new(), note: None };
+    let reply = match request.method() {
+        _ if endpoint == Endpoint::Other => Reply::Failed(Failure::Request(
+            StatusCode::NOT_FOUND,
+            format!("{path:?} is no call of the VolumeDriver protocol"),
+        )),
+        &Method::POST => call.run(request.into_body()).await,
+        other => Reply::Failed(Failure::Request(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{path} is called with POST, not with {other}"),
+        )),
+    };
+    call.log(&reply, started.elapsed());
+    let outcome = match &reply {
+        Reply::Answer(_) => Outcome::Ok,
+        Reply::Failed(_) => Outcome::Error,
+        Reply::Close(_) => Outcome::Closed,
+    };
+    app.metrics.count(endpoint, outcome);
+    reply.into_response()
+}
+
+fn endpoint(path: &str) -> Endpoint {
+    match path {
+        "/Plugin.Activate" => Endpoint::Activate,
+        "/VolumeDriver.Create" => Endpoint::Create,
+        "/VolumeDriver.Remove" => Endpoint::Remove,
+        "/VolumeDriver.Mount" => Endpoint::Mount,
+        "/VolumeDriver.Unmount" => Endpoint::Unmount,
+        "/VolumeDriver.Path" => Endpoint::Path,
+        "/VolumeDriver.Get" => Endpoint::Get,
+        "/VolumeDriver.List" => Endpoint::List,
+        "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        _ => Endpoint::Other,
+    }
+}
+
+/// One call of the protocol, and what its line in the log will say.
+struct Call<'a> {
+    app: &'a Arc<App>,
+    endpoint: Endpoint,
+    name: String,
+    id: String,
+    note: Option<String>,
+}
+
+impl Call<'_> {
+    async fn run(&mut self, body: Incoming) -> Reply {
+        // These need no body, and their retries have none.
+        match self.endpoint {
+            Endpoint::Activate => return Reply::json(&wire::ACTIVATED),
+            Endpoint::Capabilities => return Reply::json(&Capabilities::new(self.app.scope)),
+            Endpoint::List => return self.list().await.unwrap_or_else(Reply::Failed),
+            _ => {}
+        }
+        let request = match read(body).await {
+            Ok(request) => request,
+            Err(failure) if self.endpoint == Endpoint::Get => {
+                // Any answer but a volume makes dockerd drop the volume's labels
+                // and options, and its retry of a dropped call comes without a
+                // body. To a closed connection it does neither.
+                return Reply::Close(failure.to_string());
+            }
+            Err(failure) => return Reply::Failed(failure),
+        };
+        self.name = request.name;
+        self.id = request.id;
+        let Some(name) = VolumeName::new(&self.name) else { return self.bad_name() };
+        let done = match self.endpoint {
+            Endpoint::Get => return self.get(&name).await,
+            Endpoint::Create => self.create(name, request.opts.unwrap_or_default()).await,
+            Endpoint::Remove => self.remove(name).await,
+            Endpoint::Mount => self.mount(name).await,
+            Endpoint::Unmount => self.unmount(&name),
+            Endpoint::Path => self.path(name).await,
+            Endpoint::Activate | Endpoint::Capabilities | Endpoint::List | Endpoint::Other => {
+                unreachable!("these were answered without a name")
+            }
+        };
+        done.unwrap_or_else(Reply::Failed)
+    }
+
+    /// Answers a call about a volume that cannot exist.
+    fn bad_name(&self) -> Reply {
+        match self.endpoint {
+            Endpoint::Create => Reply::Failed(Error::BadName(self.name.clone()).into()),
+            Endpoint::Remove | Endpoint::Unmount => Reply::json(&wire::DONE),
+            _ => Reply::Failed(Error::NoSuchVolume(self.name.escape_debug().to_string()).into()),
+        }
+    }
+
+    async fn create(
+        &mut self,
+        name: VolumeName,
+        opts: std::collections::BTreeMap<String, String>,
+    ) -> Result<Reply, Failure> {
+        let stated = opts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let options = Options::parse(stated, self.app.driver.fixture())
+            .map_err(|error| Error::BadOption(name.to_string(), error))?;
+        if options.ninja || options.invalid_option {
+            self.note = Some("test fixture: the volume will misbehave".into());
+        }
+        self.app.on_disk(LONG_LIMIT, move |driver| driver.create(&name, &options)).await?;
+        Ok(Reply::json(&wire::DONE))
+    }
+
+    async fn remove(&mut self, name: VolumeName) -> Result<Reply, Failure> {
+        let removed = self.app.on_disk(SHORT_LIMIT, move |driver| driver.remove(&name)).await?;
+        self.note = Some(match removed {
+            Removed::Kept(entry, retain) => {
+                let retain = humantime::format_duration(retain);
+                format!("kept in the trash as {} for {retain}", entry.file())
+            }
+            Removed::Deleted => "deleted for good".into(),
+            Removed::Absent => "there was none".into(),
+        });
+        Ok(Reply::json(&wire::DONE))
+    }
+
+    async fn mount(&mut self, name: VolumeName) -> Result<Reply, Failure> {
+        self.check_id()?;
+        let id = self.id.clone();
+        let mounted = self.app.on_disk(LONG_LIMIT, move |driver| driver.mount(&name, &id)).await;
+        if self.app.driver.fixture() == Fixture::On {
+            self.note = Some("test fixture: wrote into the volume, or failed as told".into());
+        }
+        Ok(Reply::json(&Mountpoint::new(&mounted?)))
+    }
+
+    fn unmount(&self, name: &VolumeName) -> Result<Reply, Failure> {
+        self.check_id()?;
+        self.app.driver.unmount(name, &self.id);
+        Ok(Reply::json(&wire::DONE))
+    }
+
+    fn check_id(&self) -> Result<(), Failure> {
+        let wrong = match self.id.len() {
+            0 => "the request has no mount ID".to_owned(),
+            1..=ID_LIMIT => return Ok(()),
+            _ => format!("the mount ID is longer than {ID_LIMIT} bytes"),
+        };
+        Err(Failure::Request(StatusCode::BAD_REQUEST, format!("volume {}: {wrong}", self.name)))
+    }
+
+    async fn path(&self, name: VolumeName) -> Result<Reply, Failure> {
+        let volume = match self.app.driver.cached(&name) {
+            Some(volume) => volume,
+            None => self.app.on_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
+        };
+        Ok(Reply::json(&Mountpoint::new(&volume.mountpoint)))
+    }
+
+    /// Answers "no such volume" only when that is known, and with a volume
+    /// whenever one is remembered.
+    async fn get(&mut self, name: &VolumeName) -> Reply {
+        let driver = &self.app.driver;
+        loop {
+            if let Some(volume) = driver.cached(name) {
+                return self.got(&volume);
+            }
+            let wanted = name.clone();
+            let failure = match self.app.on_disk(GET_LIMIT, move |driver| driver.get(&wanted)).await
+            {
+                Ok(volume) => return self.got(&volume),
+                Err(failure @ Failure::Volume(Error::NoSuchVolume(_))) => {
+                    return Reply::Failed(failure);
+                }
+                Err(failure) => failure,
+            };
+            if let Some(volume) = driver.remembered(name, &failure.to_string()) {
+                return self.got(&volume);
+            }
+            // It cannot be told. A root that has just gone may be back in a moment.
+            let wait = matches!(failure, Failure::Volume(Error::Unavailable(_)))
+                && driver.unavailable().is_none_or(|(_, since)| since.elapsed() < GET_LIMIT);
+            if !wait {
+                return self.cannot_tell(name.clone(), &failure).await;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn got(&mut self, volume: &crate::volume::Volume) -> Reply {
+        if volume.is_ninja() {
+            self.note = Some("test fixture: answered a null volume".into());
+        }
+        Reply::json(&Got::new(&self.app.driver, volume))
+    }
+
+    /// Closes the connection over a volume that the root has or may have: dockerd
+    /// then keeps what it knows of it. Of any other name it says that there is
+    /// none, since dockerd asks every driver for names that it does not know, and
+    /// closing those would hold up the volumes of other drivers for 15 s.
+    async fn cannot_tell(&self, name: VolumeName, failure: &Failure) -> Reply {
+        let driver = Arc::clone(&self.app.driver);
+        let wanted = name.clone();
+        let asked = spawn_blocking(move || driver.may_have(&wanted));
+        match timeout(COUNT_LIMIT, asked).await {
+            Ok(Ok(false)) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
+            _ => Reply::Close(failure.to_string()),
+        }
+    }
+
+    async fn list(&self) -> Result<Reply, Failure> {
+        let names = self.app.on_disk(SHORT_LIMIT, crate::volume::Driver::list).await?;
+        Ok(Reply::json(&List::new(&self.app.driver, &names)))
+    }
+
+    /// Writes the call's one line: changes as information, reads for debugging,
+    /// and failures as what they are.
+    fn log(&self, reply: &Reply, took: Duration) {
+        let op = self.endpoint.as_str();
+        let volume = self.name.escape_debug().to_string();
+        let mount_id = self.id.escape_debug().to_string();
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let note = self.note.as_deref().unwrap_or_default();
+        let changes = matches!(
+            self.endpoint,
+            Endpoint::Create | Endpoint::Remove | Endpoint::Mount | Endpoint::Unmount
+        );
+        macro_rules! line {
+            ($level:ident, $outcome:literal, $text:expr) => {
+                tracing::$level!(op, volume, mount_id, outcome = $outcome, ms, "{}", $text)
+            };
+        }
+        match reply {
+            Reply::Answer(_) if changes => line!(info, "ok", note),
+            Reply::Answer(_) => line!(debug, "ok", note),
+            Reply::Close(why) => line!(warn, "closed", why),
+            Reply::Failed(failure) if failure.status().is_server_error() => {
+                line!(error, "error", failure);
+            }
+            Reply::Failed(failure) if changes => line!(warn, "error", failure),
+            Reply::Failed(failure) => line!(debug, "error", failure),
+        }
+    }
+}
+
+/// Reads a request that must name a volume.
+async fn read(body: Incoming) -> Result<wire::Request, Failure> {
+    let bad = |why: String| Failure::Request(StatusCode::BAD_REQUEST, why);
+    let body = match timeout(SLOW, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let why = format!("the request's body is longer than {BODY_LIMIT} bytes");
+            return Err(Failure::Request(StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
+        Ok(Err(error)) => return Err(bad(format!("the request's body cannot be read: {error}"))),
+        Err(_) => {
+            let why = format!("the request's body did not arrive within {} s", SLOW.as_secs());
+            return Err(Failure::Request(StatusCode::REQUEST_TIMEOUT, why));
+        }
+    };
+    if body.is_empty() {
+        return Err(bad(
+            "the request's body is empty, as in a retry of a dropped call: try again".into()
+        ));
+    }
+    let request: wire::Request = serde_json::from_slice(&body)
+        .map_err(|error| bad(format!("the request's body cannot be used: {error}")))?;
+    if request.name.is_empty() {
+        return Err(bad("the request names no volume".into()));
+    }
+    Ok(request)
+}
+
+fn healthz(app: &App) -> Response<Full<Bytes>> {
+    let unavailable = app.driver.unavailable();
+    let mut health = match &unavailable {
+        None => json!({"status": "ok"}),
+        Some((reason, _)) => json!({"status": "unavailable", "reason": reason}),
+    };
+    if app.driver.fixture() == Fixture::On {
+        health["test_fixture"] = json!("on: never for real data");
+    }
+    let status = match unavailable {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    response(status, "application/json", health.to_string())
+}
+
+async fn metrics(app: &Arc<App>) -> Response<Full<Bytes>> {
+    let driver = Arc::clone(&app.driver);
+    let counted = timeout(COUNT_LIMIT, spawn_blocking(move || driver.counts())).await;
+    // Otherwise the last counts stand.
+    if let Ok(Ok(Ok(Some((volumes, trash_entries))))) = counted {
+        app.metrics.set_counts(volumes, trash_entries);
+    }
+    let text = app.metrics.render(app.driver.unavailable().is_none());
+    response(StatusCode::OK, "text/plain; version=0.0.4", text)
+}

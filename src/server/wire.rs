@@ -1,0 +1,178 @@
+//! The protocol's words: what is read from a body, and what is written into one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::store::Scope;
+use crate::volume::{Driver, Health, Volume, VolumeName};
+
+/// The body of every call that has one; each call reads what it needs. dockerd
+/// sends `"Opts":null` for no options, Podman leaves the field out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Request {
+    pub name: String,
+    pub opts: Option<BTreeMap<String, String>>,
+    #[serde(rename = "ID")]
+    pub id: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Activated {
+    implements: [&'static str; 1],
+}
+
+pub(super) const ACTIVATED: Activated = Activated { implements: ["VolumeDriver"] };
+
+/// Success with nothing to tell.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Done {
+    err: &'static str,
+}
+
+pub(super) const DONE: Done = Done { err: "" };
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Mountpoint {
+    mountpoint: String,
+    err: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Capabilities {
+    #[serde(serialize_with = "scope")]
+    capabilities: Scope,
+    err: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct List {
+    volumes: Vec<Listed>,
+    err: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    name: String,
+    mountpoint: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Got {
+    volume: Option<Described>,
+    err: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Described {
+    name: String,
+    mountpoint: String,
+    /// dockerd reads a Go time: RFC 3339 or nothing, never an empty string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+    status: Status,
+}
+
+/// What `docker volume inspect` shows.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Status {
+    Volume(VolumeStatus),
+    Fixture {
+        #[serde(rename = "Hello")]
+        hello: &'static str,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeStatus {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    health: String,
+    holders: Vec<HolderStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct HolderStatus {
+    id: String,
+    count: u32,
+    since: String,
+}
+
+impl Mountpoint {
+    pub fn new(path: &std::path::Path) -> Self {
+        Self { mountpoint: path.display().to_string(), err: "" }
+    }
+}
+
+impl Capabilities {
+    pub fn new(scope: Scope) -> Self {
+        Self { capabilities: scope, err: "" }
+    }
+}
+
+impl List {
+    pub fn new(driver: &Driver, names: &[VolumeName]) -> Self {
+        let listed = |name: &VolumeName| Listed {
+            name: name.to_string(),
+            mountpoint: driver.mountpoint(name).display().to_string(),
+        };
+        Self { volumes: names.iter().map(listed).collect(), err: "" }
+    }
+}
+
+impl Got {
+    /// Describes a volume with its holders and the options in force.
+    pub fn new(driver: &Driver, volume: &Volume) -> Self {
+        if volume.is_ninja() {
+            return Self { volume: None, err: "" };
+        }
+        let record = volume.record.as_ref();
+        let created =
+            record.map(|record| humantime::format_rfc3339_seconds(record.created).to_string());
+        let status = match driver.fixture() {
+            crate::volume::Fixture::On => Status::Fixture { hello: "world" },
+            crate::volume::Fixture::Off => Status::Volume(VolumeStatus {
+                created: created.clone(),
+                health: match &volume.health {
+                    Health::Ok => "ok".into(),
+                    Health::Damaged(why) => format!("damaged: {why}"),
+                    Health::Unknown(why) => format!("unknown: {why}"),
+                },
+                holders: driver
+                    .holders_of(&volume.name)
+                    .into_iter()
+                    .map(|holder| HolderStatus {
+                        id: holder.id,
+                        count: holder.count,
+                        since: humantime::format_rfc3339_seconds(holder.since).to_string(),
+                    })
+                    .collect(),
+                options: record.map(|record| driver.in_force(record).to_map()),
+            }),
+        };
+        let mountpoint = volume.mountpoint.display().to_string();
+        let name = volume.name.to_string();
+        Self { volume: Some(Described { name, mountpoint, created_at: created, status }), err: "" }
+    }
+}
+
+fn scope<S: Serializer>(scope: &Scope, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inner {
+        scope: &'static str,
+    }
+    Inner { scope: scope.as_str() }.serialize(serializer)
+}

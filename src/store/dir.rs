@@ -1,0 +1,380 @@
+//! A held directory, and the verbs that change the disk.
+//!
+//! Every change goes through a verb of [`Dir`], and every verb passes its
+//! [`Step`] to the probe first, if there is one. A test thus sees the steps in
+//! their order, and can fail any of them.
+
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::dir::Type;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+
+use super::layout::FileName;
+
+/// A failed operation of the disk: what was tried, on what, and why it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{op} {path}: {source}")]
+pub struct Error {
+    /// The operation, in the kernel's words.
+    pub op: &'static str,
+    /// What it was tried on.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+impl Error {
+    /// Returns the error number that the kernel gave, if it was the kernel.
+    pub fn errno(&self) -> Option<Errno> {
+        self.source.raw_os_error().map(Errno::from_raw)
+    }
+}
+
+/// The result of an operation of the disk.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One change of the disk that is about to be made.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The operation, in the kernel's words.
+    pub op: &'static str,
+    /// What it is made to.
+    pub path: &'a Path,
+}
+
+/// Sees every change before it is made, and makes it fail by returning an error.
+pub type Probe = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
+
+/// A directory that is held open, with the path by which it was reached, for
+/// messages only.
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+    probe: Option<Probe>,
+}
+
+impl std::fmt::Debug for Dir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dir").field(&self.path).finish()
+    }
+}
+
+/// A directory as the kernel identifies it: device and inode.
+pub type Identity = (u64, u64);
+
+/// Space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What may still be written by someone who is not root.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
+}
+
+/// Whether reaching a directory may pass a mount that lies below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mounts {
+    Cross,
+    Stay,
+}
+
+impl Dir {
+    /// Opens the directory at `path`, which was chosen by whoever runs the
+    /// driver; symbolic links are followed.
+    pub(super) fn open(path: &Path, probe: Option<Probe>) -> Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open(path, flags, Mode::empty())
+            .map_err(|errno| error("open", path, errno))?;
+        Ok(Self { fd, path: path.to_path_buf(), probe })
+    }
+
+    /// Opens the directory `name` in this one.
+    pub(super) fn open_dir(&self, name: &FileName) -> Result<Self> {
+        self.open_dir_at(name, name.as_str(), Mounts::Cross)
+    }
+
+    /// Opens a directory whose name was read from this one.
+    pub(super) fn open_dir_read(&self, name: &CStr, mounts: Mounts) -> Result<Self> {
+        let shown = OsString::from_vec(name.to_bytes().to_vec());
+        self.open_dir_at(name, shown, mounts)
+    }
+
+    fn open_dir_at<P>(&self, name: &P, shown: impl AsRef<Path>, mounts: Mounts) -> Result<Self>
+    where
+        P: ?Sized + nix::NixPath,
+    {
+        let path = self.path.join(shown);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat2(&self.fd, name, how(flags, Mode::empty(), mounts))
+            .map_err(|errno| error("openat2", &path, errno))?;
+        Ok(Self { fd, path, probe: self.probe.clone() })
+    }
+
+    /// Returns the path by which the directory was reached.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns which directory this is.
+    pub(super) fn identity(&self) -> Result<Identity> {
+        let stat = fstat(&self.fd).map_err(|errno| error("fstat", &self.path, errno))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Returns the space of the file system that the directory lies on.
+    pub(super) fn space(&self) -> Result<Space> {
+        let stat = fstatvfs(&self.fd).map_err(|errno| error("fstatvfs", &self.path, errno))?;
+        let unit = stat.fragment_size();
+        Ok(Space {
+            free: stat.blocks_available().saturating_mul(unit),
+            total: stat.blocks().saturating_mul(unit),
+        })
+    }
+
+    /// Reads the file `name` whole, or returns `None` where there is none.
+    ///
+    /// # Errors
+    /// Also where it is longer than `limit` bytes.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        // O_NONBLOCK: a fifo in the file's place must not make us wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = match openat2(&self.fd, name, how(flags, Mode::empty(), Mounts::Cross)) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(error("openat2", &path, errno)),
+        };
+        let mut bytes = Vec::new();
+        File::from(fd).take(limit + 1).read_to_end(&mut bytes).map_err(|source| Error {
+            op: "read",
+            path: path.clone(),
+            source,
+        })?;
+        if bytes.len() as u64 > limit {
+            let source = io::Error::other(format!("longer than {limit} bytes"));
+            return Err(Error { op: "read", path, source });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Returns whether there is a directory `name` in this one. A symbolic link
+    /// to one is none.
+    pub(super) fn has_dir(&self, name: &str) -> Result<bool> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(is_dir(&stat)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(error("fstatat", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Passes the names in this directory to `each`, as the kernel gives them.
+    pub(super) fn each(&self, mut each: impl FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
+        let fail = |errno| error("getdents", &self.path, errno);
+        // A directory stream owns its descriptor and moves its offset, so it
+        // gets an open file of its own.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut stream =
+            nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(fail)?;
+        for entry in stream.iter() {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                Some(Type::Directory) => Kind::Dir,
+                Some(_) => Kind::Other,
+                // Some file systems do not say it in the listing.
+                None => match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                    Ok(stat) if is_dir(&stat) => Kind::Dir,
+                    Ok(_) => Kind::Other,
+                    Err(Errno::ENOENT) => continue,
+                    Err(errno) => return Err(fail(errno)),
+                },
+            };
+            each(name, kind)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the names of the directories in this one, those that are not
+    /// text or not a [`FileName`] left out.
+    pub(super) fn dirs(&self) -> Result<Vec<FileName>> {
+        let mut names = Vec::new();
+        self.each(|name, kind| {
+            if kind == Kind::Dir {
+                names.extend(name.to_str().ok().and_then(FileName::new));
+            }
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    /// Makes the directory `name`, for the owner alone.
+    pub(super) fn make_dir(&self, name: &str) -> Result<()> {
+        self.step("mkdirat", name)?;
+        mkdirat(&self.fd, name, Mode::S_IRWXU)
+            .map_err(|errno| error("mkdirat", &self.path.join(name), errno))
+    }
+
+    /// Writes a new file `name`, for the owner alone, without syncing it.
+    pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<File> {
+        let path = self.path.join(name);
+        self.step("write", name)?;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = openat2(&self.fd, name, how(flags, mode, Mounts::Cross))
+            .map_err(|errno| error("openat2", &path, errno))?;
+        let mut file = File::from(fd);
+        file.write_all(bytes).map_err(|source| Error { op: "write", path, source })?;
+        Ok(file)
+    }
+
+    /// Writes a new file `name` and syncs what is in it.
+    pub(super) fn write_new_synced(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.write_new(name, bytes)?;
+        self.step("fsync", name)?;
+        fsync(&file).map_err(|errno| error("fsync", &self.path.join(name), errno))
+    }
+
+    /// Opens the file `name`, making it where it is missing.
+    pub(super) fn open_file(&self, name: &str) -> Result<File> {
+        self.step("open", name)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        openat2(&self.fd, name, how(flags, mode, Mounts::Cross))
+            .map(File::from)
+            .map_err(|errno| error("openat2", &self.path.join(name), errno))
+    }
+
+    /// Gives this directory to an owner and a group; `None` leaves one as it is.
+    pub(super) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.step("fchown", "")?;
+        fchown(&self.fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))
+            .map_err(|errno| error("fchown", &self.path, errno))
+    }
+
+    /// Sets the permissions of this directory: the twelve low bits of `mode`.
+    pub(super) fn set_mode(&self, mode: u32) -> Result<()> {
+        self.step("fchmod", "")?;
+        fchmod(&self.fd, Mode::from_bits_truncate(mode))
+            .map_err(|errno| error("fchmod", &self.path, errno))
+    }
+
+    /// Writes this directory's entries to the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.step("fsync", "")?;
+        fsync(&self.fd).map_err(|errno| error("fsync", &self.path, errno))
+    }
+
+    /// Moves `from` here to `to` in `target`, where nothing may be of that name:
+    /// the error is then `EEXIST` (or `ENOTEMPTY`, from a file system that
+    /// refuses the flag; a directory never replaces one that is not empty).
+    pub(super) fn rename(&self, from: &FileName, target: &Dir, to: &FileName) -> Result<()> {
+        self.step("renameat2", from.as_str())?;
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        let renamed = match renameat2(&self.fd, from, &target.fd, to, flags) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                nix::fcntl::renameat(&self.fd, from, &target.fd, to)
+            }
+            other => other,
+        };
+        renamed.map_err(|errno| error("renameat2", &target.path.join(to.as_str()), errno))
+    }
+
+    /// Moves the file `from` over the file `to`, both in this directory.
+    pub(super) fn replace(&self, from: &str, to: &str) -> Result<()> {
+        self.step("renameat", from)?;
+        nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|errno| error("renameat", &self.path.join(to), errno))
+    }
+
+    /// Deletes the file `name`; that it is gone already is no error.
+    pub(super) fn delete_file<P: ?Sized + nix::NixPath>(&self, name: &P) -> Result<()> {
+        self.delete(name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Deletes the empty directory `name`; that it is gone already is no error.
+    pub(super) fn delete_dir<P: ?Sized + nix::NixPath>(&self, name: &P) -> Result<()> {
+        self.delete(name, UnlinkatFlags::RemoveDir)
+    }
+
+    fn delete<P: ?Sized + nix::NixPath>(&self, name: &P, flags: UnlinkatFlags) -> Result<()> {
+        let shown = || {
+            name.with_nix_path(|name| OsString::from_vec(name.to_bytes().to_vec()))
+                .unwrap_or_default()
+        };
+        if self.probe.is_some() {
+            self.step("unlinkat", shown())?;
+        }
+        match unlinkat(&self.fd, name, flags) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(error("unlinkat", &self.path.join(shown()), errno)),
+        }
+    }
+
+    /// Moves a directory whose name was read from this one.
+    pub(super) fn rename_read(&self, from: &CStr, target: &Dir, to: &FileName) -> Result<()> {
+        nix::fcntl::renameat(&self.fd, from, &target.fd, to)
+            .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
+    }
+
+    fn step(&self, op: &'static str, name: impl AsRef<Path>) -> Result<()> {
+        let Some(probe) = &self.probe else { return Ok(()) };
+        let name = name.as_ref();
+        let path =
+            if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
+        probe(&Step { op, path: &path }).map_err(|source| Error { op, path, source })
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What an entry of a directory is, as far as deleting it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dir,
+    Other,
+}
+
+/// Returns which directory is at `path` now, or `None` where there is none.
+pub(super) fn identity_at(path: &Path) -> Result<Option<Identity>> {
+    match nix::sys::stat::stat(path) {
+        Ok(stat) => Ok(is_dir(&stat).then_some((stat.st_dev, stat.st_ino))),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(error("stat", path, errno)),
+    }
+}
+
+fn is_dir(stat: &nix::sys::stat::FileStat) -> bool {
+    stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR
+}
+
+fn how(flags: OFlag, mode: Mode, mounts: Mounts) -> OpenHow {
+    let mut resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    if mounts == Mounts::Stay {
+        resolve |= ResolveFlag::RESOLVE_NO_XDEV;
+    }
+    OpenHow::new().flags(flags).mode(mode).resolve(resolve)
+}
+
+fn error(op: &'static str, path: &Path, errno: Errno) -> Error {
+    Error { op, path: path.to_path_buf(), source: errno.into() }
+}

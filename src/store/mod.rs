@@ -1,0 +1,50 @@
+//! The directory tree on disk, and every change that is made to it.
+//!
+//! ```text
+//! <root>/                            0700
+//!   dirvol.json                      {"format":1,"id":"<uuid>","scope":"local"}
+//!   lock                             flock, held for life
+//!   volumes/<name>/volume.json       the record, never edited in place
+//!   volumes/<name>/data/             what containers see
+//!   staging/<token>/                 volumes being built, and trees being deleted
+//!   trash/<name>~<seconds>~<token>/  removed volumes, whole
+//! <state-dir>/root-id, seen/<name>   which root was served last, and its names
+//! ```
+//!
+//! # Crash safety
+//! One rename commits every change of a volume, and the directory that holds the
+//! new name is synced before the change is acknowledged:
+//!
+//! 1. *Create*: build `staging/x`, sync the record, sync `staging/x`, rename it
+//!    to `volumes/<name>` (never over an existing one), sync `volumes/`.
+//! 2. *Remove*: rename to `trash/<entry>`, sync `trash/`, sync `volumes/`; or,
+//!    where nothing is to be kept, rename to `staging/x`, sync `volumes/`.
+//! 3. *Purge*: rename the entry to `staging/x`, sync `trash/`, then delete: an
+//!    entry that is half deleted can never be restored.
+//!
+//! After a crash, on open: whatever lies in `staging/` was never acknowledged or
+//! is being deleted, and goes; `volumes/` and `trash/` are synced once before
+//! anything is acknowledged, since what is read there may not be on the disk yet.
+//! A sync that failed is not tried again on the same file: the root is closed,
+//! and opened anew.
+//!
+//! # Invariants
+//! Only [`layout`] names files. Only [`dir`] changes the disk. A path that comes
+//! from outside is never joined: names are [`FileName`]s, and are reached from a
+//! held descriptor with openat2(2) and no symbolic link on the way.
+
+mod delete;
+pub mod dir;
+pub mod layout;
+mod marker;
+pub mod root;
+pub mod state;
+mod trash;
+mod volumes;
+
+pub use dir::{Error, Probe, Step};
+pub use layout::{FileName, TrashName};
+pub use marker::Scope;
+pub use root::{Init, OpenError, Root, Settings, init};
+pub use state::State;
+pub use volumes::{Commit, Ownership, Stored};

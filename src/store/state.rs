@@ -1,0 +1,107 @@
+//! The state directory: what must be known while the root is not there.
+//!
+//! It lies outside the root, on a disk that is there when the root's is not. It
+//! says which root was served last, so that another one, or the empty mountpoint
+//! of a disk that is not mounted, is not taken for it; and which names that root
+//! has, so that "no such volume" is never said of one of them.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::dir::{Dir, Error, Result};
+use super::layout::{FileName, ROOT_ID, ROOT_ID_NEW, SEEN};
+
+/// Far more than a UUID needs.
+const ROOT_ID_LIMIT: u64 = 256;
+
+/// The state directory, open.
+#[derive(Debug)]
+pub struct State {
+    dir: Dir,
+    seen: Dir,
+}
+
+impl State {
+    /// Opens the state directory at `path`, making it where it is missing.
+    ///
+    /// # Errors
+    /// It can be neither opened nor made.
+    pub fn open(path: &Path) -> Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| Error {
+            op: "mkdir",
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let dir = Dir::open(path, None)?;
+        if !dir.has_dir(SEEN)? {
+            dir.make_dir(SEEN)?;
+            dir.sync()?;
+        }
+        let seen = Dir::open(&path.join(SEEN), None)?;
+        Ok(Self { dir, seen })
+    }
+
+    /// Returns the id of the root that was served last, if one was.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn root_id(&self) -> Result<Option<String>> {
+        let Some(bytes) = self.dir.read(ROOT_ID, ROOT_ID_LIMIT)? else { return Ok(None) };
+        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Notes durably that the root `id` is served from now on.
+    ///
+    /// # Errors
+    /// The disk refuses; the old id then stays.
+    pub(super) fn set_root_id(&self, id: &str) -> Result<()> {
+        if self.root_id()?.as_deref() == Some(id) {
+            return Ok(());
+        }
+        self.dir.delete_file(ROOT_ID_NEW)?;
+        self.dir.write_new_synced(ROOT_ID_NEW, format!("{id}\n").as_bytes())?;
+        self.dir.replace(ROOT_ID_NEW, ROOT_ID)?;
+        self.dir.sync()
+    }
+
+    /// Notes that the root has a volume `name`. It is not synced: the root's own
+    /// syncs take it along where both lie on one file system, and elsewhere the
+    /// kernel writes it within seconds.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn note(&self, name: &FileName) -> Result<()> {
+        self.seen.open_file(name.as_str()).map(drop)
+    }
+
+    /// Notes that the root has no volume `name`.
+    ///
+    /// # Errors
+    /// The disk refuses. A name too many does no harm: it makes a Get wait, for
+    /// a volume that is not there, while the root is not there.
+    pub fn forget(&self, name: &FileName) -> Result<()> {
+        self.seen.delete_file(name)
+    }
+
+    /// Returns whether the root has, or had, a volume `name`.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn has_seen(&self, name: &FileName) -> Result<bool> {
+        Ok(self.seen.read(name.as_str(), 0)?.is_some())
+    }
+
+    /// Returns all the names that are noted.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn seen(&self) -> Result<Vec<FileName>> {
+        let mut names = Vec::new();
+        self.seen.each(|name, _| {
+            names.extend(name.to_str().ok().and_then(FileName::new));
+            Ok(())
+        })?;
+        Ok(names)
+    }
+}

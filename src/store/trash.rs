@@ -1,0 +1,103 @@
+//! Removing volumes, and what becomes of them.
+
+use nix::errno::Errno;
+
+use super::delete::delete_tree;
+use super::dir::{Error, Result};
+use super::layout::{FileName, RECORD, TrashName};
+use super::root::Root;
+use super::volumes::RECORD_LIMIT;
+
+impl Root {
+    /// Moves the volume `name` to the trash, whole, and returns the entry, or
+    /// `None` where there is no such volume.
+    ///
+    /// # Errors
+    /// The disk refuses; the volume is then still there, except that a failed
+    /// sync leaves it to the disk, and ends this root.
+    pub fn retire(&self, name: &FileName) -> Result<Option<TrashName>> {
+        let entry = TrashName::now(name).map_err(|source| Error {
+            op: "getrandom",
+            path: self.trash.path().to_path_buf(),
+            source,
+        })?;
+        match self.volumes.rename(name, &self.trash, entry.file()) {
+            Ok(()) => {}
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        // The new name first: a cut between the two must not lose both.
+        self.commit(&self.trash)?;
+        self.commit(&self.volumes)?;
+        Ok(Some(entry))
+    }
+
+    /// Removes the volume `name` for good, and returns whether it was there. Its
+    /// bytes are freed by [`Root::sweep`].
+    ///
+    /// # Errors
+    /// As those of [`Root::retire`].
+    pub fn discard(&self, name: &FileName) -> Result<bool> {
+        let doomed = self.token()?;
+        match self.volumes.rename(name, &self.staging, &doomed) {
+            Ok(()) => {}
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.commit(&self.volumes)?;
+        self.doom(doomed);
+        Ok(true)
+    }
+
+    /// Returns the entries of the trash, those removed first in front.
+    ///
+    /// # Errors
+    /// `trash/` cannot be read.
+    pub fn trash(&self) -> Result<Vec<TrashName>> {
+        let names = self.trash.dirs()?;
+        let mut entries: Vec<TrashName> =
+            names.iter().filter_map(|name| TrashName::parse(name.as_str())).collect();
+        entries.sort_by_key(|entry| (entry.removed(), entry.file().clone()));
+        Ok(entries)
+    }
+
+    /// Returns the bytes of the record in an entry of the trash, or `None` where
+    /// it has none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn trash_record(&self, entry: &TrashName) -> Result<Option<Vec<u8>>> {
+        self.trash.open_dir(entry.file())?.read(RECORD, RECORD_LIMIT)
+    }
+
+    /// Takes an entry out of the trash for good, and returns whether it was
+    /// there. Its bytes are freed by [`Root::sweep`].
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn purge(&self, entry: &TrashName) -> Result<bool> {
+        let doomed = self.token()?;
+        match self.trash.rename(entry.file(), &self.staging, &doomed) {
+            Ok(()) => {}
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.commit(&self.trash)?;
+        self.doom(doomed);
+        Ok(true)
+    }
+
+    /// Deletes everything that is doomed, and returns what could not be deleted.
+    /// That is not tried again before the root is opened anew, so that one file
+    /// that cannot be deleted is told of once.
+    pub fn sweep(&self) -> Vec<Error> {
+        let mut failed = Vec::new();
+        loop {
+            let next = self.doomed.lock().expect("no holder of this lock panics").pop();
+            let Some(tree) = next else { return failed };
+            let mut moved = Vec::new();
+            failed.extend(delete_tree(&self.staging, &tree, &mut moved).err());
+            moved.into_iter().for_each(|tree| self.doom(tree));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The volumes of an open root.
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::dir::Result;
+use super::layout::{self, DATA, FileName, RECORD};
+use super::root::Root;
+
+/// Far more than a record needs.
+pub(super) const RECORD_LIMIT: u64 = 1 << 20;
+
+/// Owner, group and permissions of a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The owner; `None` is the driver's own user.
+    pub uid: Option<u32>,
+    /// The group; `None` is the driver's own group.
+    pub gid: Option<u32>,
+    /// The twelve permission bits.
+    pub mode: u32,
+}
+
+/// What is on the disk of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The record's bytes; the error says why there are none.
+    pub record: std::result::Result<Vec<u8>, String>,
+    /// Whether its data directory is there.
+    pub has_data: bool,
+}
+
+/// How a creation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// The volume is there, durably.
+    Done,
+    /// A volume of that name was there before; nothing was changed.
+    Exists,
+}
+
+impl Root {
+    /// Returns the path that containers are given of the volume `name`.
+    pub fn mountpoint(&self, name: &FileName) -> PathBuf {
+        layout::mountpoint(&self.path, name)
+    }
+
+    /// Returns the names of all volumes, readable or not, in no order.
+    ///
+    /// # Errors
+    /// `volumes/` cannot be read.
+    pub fn names(&self) -> Result<Vec<FileName>> {
+        self.volumes.dirs()
+    }
+
+    /// Reads what is on the disk of the volume `name`, or `None` where there is
+    /// nothing of that name.
+    ///
+    /// # Errors
+    /// It cannot be told whether there is such a volume. One that is there and
+    /// damaged is no error.
+    pub fn read(&self, name: &FileName) -> Result<Option<Stored>> {
+        let volume = match self.volumes.open_dir(name) {
+            Ok(volume) => volume,
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            Err(error) if matches!(error.errno(), Some(Errno::ENOTDIR | Errno::ELOOP)) => {
+                let record = Err("it is not a directory".to_owned());
+                return Ok(Some(Stored { record, has_data: false }));
+            }
+            Err(error) => return Err(error),
+        };
+        let record = match volume.read(RECORD, RECORD_LIMIT) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(format!("it has no {RECORD}")),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Some(Stored { record, has_data: volume.has_dir(DATA)? }))
+    }
+
+    /// Creates the volume `name` with an empty data directory: all of it, or
+    /// nothing.
+    ///
+    /// # Errors
+    /// The disk refuses. The volume is then not there; except that a failure to
+    /// sync `volumes/` leaves it to the disk, and ends this root.
+    pub fn create(&self, name: &FileName, record: &[u8], owner: Ownership) -> Result<Commit> {
+        let staged = self.token()?;
+        let committed = self.build(&staged, record, owner).and_then(|()| {
+            self.state().note(name)?;
+            self.staging.rename(&staged, &self.volumes, name)
+        });
+        match committed {
+            Ok(()) => self.commit(&self.volumes).map(|()| Commit::Done),
+            Err(error) => {
+                self.doom(staged);
+                match error.errno() {
+                    Some(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(Commit::Exists),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    fn build(&self, staged: &FileName, record: &[u8], owner: Ownership) -> Result<()> {
+        self.staging.make_dir(staged.as_str())?;
+        let volume = self.staging.open_dir(staged)?;
+        volume.make_dir(DATA)?;
+        let data = volume.open_dir(&FileName::new(DATA).expect("it is one component"))?;
+        if owner.uid.is_some() || owner.gid.is_some() {
+            data.set_owner(owner.uid, owner.gid)?;
+        }
+        // After the owner: chown(2) clears the set-id bits.
+        data.set_mode(owner.mode)?;
+        volume.write_new_synced(RECORD, record)?;
+        volume.sync()
+    }
+
+    /// Writes the file `file` in the data directory of the volume `name`, in
+    /// place of any that is there. Only the fixture does that.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn replace_in_data(&self, name: &FileName, file: &str, bytes: &[u8]) -> Result<()> {
+        let data = FileName::new(DATA).expect("it is one component");
+        let data = self.volumes.open_dir(name)?.open_dir(&data)?;
+        data.delete_file(file)?;
+        data.write_new(file, bytes).map(drop)
+    }
+
+    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
+    pub(super) fn doom(&self, staged: FileName) {
+        self.doomed.lock().expect("no holder of this lock panics").push(staged);
+    }
+}

@@ -1,0 +1,10 @@
+//! What the kernel offers and no crate wraps: the only room with `unsafe`.
+//!
+//! Nothing here knows what a volume is. Every function is a thin, safe door to
+//! one kernel facility and says which man page it follows.
+
+#![allow(unsafe_code)]
+
+pub mod mountinfo;
+pub mod random;
+pub mod socket;

@@ -1,0 +1,49 @@
+//! Listening sockets that a service manager opened for us.
+
+use std::env;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{getsockopt, sockopt};
+
+/// The first descriptor that sd_listen_fds(3) hands over.
+const FIRST: i32 = 3;
+
+/// Takes the listening socket that was passed by the protocol of
+/// sd_listen_fds(3), or `None` where none was meant for this process.
+///
+/// `LISTEN_PID` is compared as well as `LISTEN_FDS` read: the variables are
+/// inherited by children, and a child must not take its parent's descriptor.
+/// Call it once, before anything else opens a descriptor.
+///
+/// # Errors
+/// More than one socket was passed, or the descriptor is not a listening socket.
+pub fn inherited_listener() -> io::Result<Option<OwnedFd>> {
+    let ours = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
+    if ours != Some(std::process::id()) {
+        return Ok(None);
+    }
+    let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok());
+    match count {
+        None | Some(0) => return Ok(None),
+        Some(1) => {}
+        Some(more) => {
+            return Err(io::Error::other(format!(
+                "LISTEN_FDS={more}: dirvol serves one socket; pass exactly one"
+            )));
+        }
+    }
+    // SAFETY: LISTEN_PID names this process, so by sd_listen_fds(3) descriptor 3
+    // is open and was given to us; this function is called once, so nobody else
+    // owns it.
+    let listener = unsafe { OwnedFd::from_raw_fd(FIRST) };
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    if !getsockopt(&listener, sockopt::AcceptConn)? {
+        return Err(io::Error::other(format!(
+            "descriptor {} from LISTEN_FDS is not a listening socket",
+            listener.as_raw_fd()
+        )));
+    }
+    Ok(Some(listener))
+}

@@ -1,0 +1,150 @@
+//! Whether there is a root to serve, and why not.
+//!
+//! A driver without its root still starts and answers: a socket that listens and
+//! stays mute keeps dockerd from starting, and one that is absent costs it 15 s
+//! for each volume it knows.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::store::{OpenError, Root, Settings};
+
+/// How long an operation waits for the first attempt to open the root.
+const OPENING: Duration = Duration::from_secs(4);
+
+/// What happened to the root, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is served from now on.
+    Opened {
+        /// Its id.
+        id: String,
+    },
+    /// It is not served, for a reason that was not given before.
+    Lost {
+        /// The cause and the cure.
+        reason: String,
+    },
+}
+
+/// Whether there is a root to serve.
+#[derive(Debug)]
+pub struct Availability {
+    state: Mutex<State>,
+    opened: Condvar,
+}
+
+#[derive(Debug)]
+enum State {
+    Opening,
+    Available(Arc<Root>),
+    Unavailable { reason: String, since: Instant, told: bool },
+}
+
+impl Availability {
+    /// Begins without a root; [`Availability::check`] opens it.
+    pub fn new() -> Self {
+        Self { state: Mutex::new(State::Opening), opened: Condvar::new() }
+    }
+
+    /// Returns the root. It waits for the first attempt to open it.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn root(&self) -> Result<Arc<Root>, String> {
+        let opening = |state: &mut State| matches!(state, State::Opening);
+        let state = self
+            .opened
+            .wait_timeout_while(self.state(), OPENING, opening)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        match &*state {
+            State::Opening => Err("its root is being opened, and the disk does not answer".into()),
+            State::Available(root) => Ok(Arc::clone(root)),
+            State::Unavailable { reason, .. } => Err(reason.clone()),
+        }
+    }
+
+    /// Returns the reason why there is no root, and since when, without waiting.
+    pub fn unavailable(&self) -> Option<(String, Instant)> {
+        match &*self.state() {
+            State::Opening => Some(("its root is being opened".into(), Instant::now())),
+            State::Available(_) => None,
+            State::Unavailable { reason, since, .. } => Some((reason.clone(), *since)),
+        }
+    }
+
+    /// Gives up `root`, which was found to be unusable. A root that was opened
+    /// since then stays.
+    pub fn lose(&self, root: &Arc<Root>, error: &OpenError) {
+        let mut state = self.state();
+        if matches!(&*state, State::Available(held) if Arc::ptr_eq(held, root)) {
+            let (reason, since) = (error.to_string(), Instant::now());
+            *state = State::Unavailable { reason, since, told: false };
+        }
+    }
+
+    /// Checks the root that is held, or tries to open one, and returns what is
+    /// new. Meant to be called every second, by one thread.
+    pub fn check(&self, settings: &Settings) -> Option<Change> {
+        let held = match &*self.state() {
+            State::Available(root) => Some(Arc::clone(root)),
+            _ => None,
+        };
+        if let Some(root) = held {
+            if let Err(error) = root.verify() {
+                self.lose(&root, &error);
+            }
+            return self.tell();
+        }
+        // What an operation found out is told before the next attempt.
+        if let Some(change) = self.tell() {
+            return Some(change);
+        }
+        match Root::open(settings) {
+            Ok(root) => {
+                let id = root.id().to_owned();
+                *self.state() = State::Available(Arc::new(root));
+                self.opened.notify_all();
+                Some(Change::Opened { id })
+            }
+            Err(error) => {
+                self.refuse(error.to_string());
+                self.opened.notify_all();
+                self.tell()
+            }
+        }
+    }
+
+    fn refuse(&self, new: String) {
+        let mut state = self.state();
+        match &mut *state {
+            State::Unavailable { reason, .. } if *reason == new => {}
+            // The time is that of the first reason: a Get waits from there.
+            State::Unavailable { reason, told, .. } => {
+                *reason = new;
+                *told = false;
+            }
+            _ => {
+                let since = Instant::now();
+                *state = State::Unavailable { reason: new, since, told: false };
+            }
+        }
+    }
+
+    fn tell(&self) -> Option<Change> {
+        match &mut *self.state() {
+            State::Unavailable { reason, told, .. } if !*told => {
+                *told = true;
+                Some(Change::Lost { reason: reason.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is one assignment, so it is whole even if
+        // its holder panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! Who said that they mount a volume.
+//!
+//! A volume is a directory: mounting it has nothing to do but be remembered. No
+//! bookkeeping of mount IDs is right for every engine: dockerd's `cp` mounts with
+//! the ID of the running container and unmounts it again (moby 47964), a dockerd
+//! that was killed mounts once more with the same ID, one with live-restore
+//! mounts nothing, Podman has one ID for everything. So the counts inform, and a
+//! Remove asks them only about the moment between a Mount's answer and the mount
+//! itself.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::name::VolumeName;
+
+/// How long an engine may take from the answer to a Mount to the mount: its own
+/// longest timeout (moby `daemon/volume/drivers/proxy.go`).
+pub const STARTING: Duration = Duration::from_secs(120);
+
+/// The most IDs that are remembered of one volume.
+const CAPACITY: usize = 1024;
+
+/// One mount ID of one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The ID, as the engine gave it.
+    pub id: String,
+    /// How often it was mounted more than it was unmounted.
+    pub count: u32,
+    /// When it was first mounted.
+    pub since: SystemTime,
+    mounted: Option<Instant>,
+}
+
+/// The mount IDs of all volumes.
+#[derive(Debug, Default)]
+pub struct Holders(HashMap<VolumeName, Vec<Holder>>);
+
+impl Holders {
+    /// Remembers a Mount.
+    pub fn mount(&mut self, name: &VolumeName, id: &str) {
+        let holders = self.0.entry(name.clone()).or_default();
+        let now = Some(Instant::now());
+        if let Some(holder) = holders.iter_mut().find(|holder| holder.id == id) {
+            holder.count = holder.count.saturating_add(1);
+            holder.mounted = now;
+            return;
+        }
+        if holders.len() == CAPACITY {
+            holders.remove(0);
+        }
+        let since = SystemTime::now();
+        holders.push(Holder { id: id.to_owned(), count: 1, since, mounted: now });
+    }
+
+    /// Remembers an Unmount. One of an unknown ID is none of our business: the
+    /// Mount was before our start, or timed out at the engine.
+    pub fn unmount(&mut self, name: &VolumeName, id: &str) {
+        let Some(holders) = self.0.get_mut(name) else { return };
+        if let Some(at) = holders.iter().position(|holder| holder.id == id) {
+            holders[at].count -= 1;
+            holders[at].mounted = None;
+            if holders[at].count == 0 {
+                holders.remove(at);
+            }
+        }
+        if holders.is_empty() {
+            self.0.remove(name);
+        }
+    }
+
+    /// Returns the holders of `name`, those who came first in front.
+    pub fn of(&self, name: &VolumeName) -> &[Holder] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the holder of `name` who may be about to mount it: the last that
+    /// was heard of its ID is a Mount, at most [`STARTING`] ago.
+    pub fn starting(&self, name: &VolumeName) -> Option<&Holder> {
+        let recent = |mounted: Instant| mounted.elapsed() < STARTING;
+        self.of(name).iter().find(|holder| holder.mounted.is_some_and(recent))
+    }
+
+    /// Forgets all holders of `name`, which was removed.
+    pub fn forget(&mut self, name: &VolumeName) {
+        self.0.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> VolumeName {
+        VolumeName::new("a").unwrap()
+    }
+
+    fn seen(holders: &Holders) -> Vec<(String, u32)> {
+        holders.of(&name()).iter().map(|holder| (holder.id.clone(), holder.count)).collect()
+    }
+
+    #[test]
+    fn a_copy_into_a_running_container_leaves_its_holder() {
+        let mut holders = Holders::default();
+        holders.mount(&name(), "x");
+        holders.mount(&name(), "x");
+        holders.unmount(&name(), "x");
+        assert_eq!(seen(&holders), [("x".to_owned(), 1)]);
+        holders.unmount(&name(), "x");
+        assert_eq!(seen(&holders), []);
+    }
+
+    #[test]
+    fn an_unmount_of_an_unknown_id_changes_nothing() {
+        let mut holders = Holders::default();
+        holders.unmount(&name(), "x");
+        holders.mount(&name(), "x");
+        holders.unmount(&name(), "y");
+        assert_eq!(seen(&holders), [("x".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn only_a_mount_that_was_not_answered_by_an_unmount_is_starting() {
+        let mut holders = Holders::default();
+        assert_eq!(holders.starting(&name()), None);
+        holders.mount(&name(), "x");
+        assert_eq!(holders.starting(&name()).map(|holder| holder.id.as_str()), Some("x"));
+        // A dockerd that was killed mounts the same ID again and unmounts it once.
+        holders.mount(&name(), "x");
+        holders.unmount(&name(), "x");
+        assert_eq!(holders.starting(&name()), None);
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_holders_is_forgotten() {
+        let mut holders = Holders::default();
+        for id in 0..=CAPACITY {
+            holders.mount(&name(), &id.to_string());
+        }
+        assert_eq!(holders.of(&name()).len(), CAPACITY);
+        assert_eq!(holders.of(&name())[0].id, "1");
+    }
+}

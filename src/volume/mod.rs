@@ -1,0 +1,21 @@
+//! Volumes: their names, options and records, who holds them, and what can be
+//! done with them. No HTTP, no reactor: every operation is an ordinary function
+//! that may wait for the disk, but for those that say that they never do.
+
+pub mod availability;
+mod cache;
+pub mod collect;
+pub mod driver;
+pub mod error;
+pub mod evidence;
+pub mod holders;
+mod locks;
+pub mod name;
+pub mod options;
+pub mod record;
+
+pub use driver::{Driver, Health, Settings, Volume};
+pub use error::Error;
+pub use holders::Holder;
+pub use name::VolumeName;
+pub use options::{Fixture, Options};

@@ -1,0 +1,313 @@
+//! The options of a volume, as users state them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The options there are, in the order of messages.
+pub const KNOWN: [&str; 4] = ["gid", "mode", "retain", "uid"];
+
+/// The options that are spoken for and that this version does not have yet.
+const LATER: [&str; 4] = ["from", "inodes", "path", "size"];
+
+/// Permissions of a data directory where no option says otherwise.
+const DEFAULT_MODE: u32 = 0o755;
+
+/// Whether the options of the reference fixture are known too: `ninja` and
+/// `invalidOption`, which make a volume misbehave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fixture {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// Options that were stated, each checked. One that was not stated is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The owner of the data directory, set at Create.
+    pub uid: Option<u32>,
+    /// The group of the data directory, set at Create.
+    pub gid: Option<u32>,
+    /// The permission bits of the data directory, set at Create.
+    pub mode: Option<u32>,
+    /// How long the volume is kept in the trash; zero keeps nothing.
+    pub retain: Option<Duration>,
+    /// Fixture: Get answers a null volume, List leaves it out.
+    pub ninja: bool,
+    /// Fixture: Mount fails.
+    pub invalid_option: bool,
+}
+
+/// What is wrong with options: one line, with the cure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadOption(String);
+
+impl fmt::Display for BadOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Options {
+    /// Reads options as they come over the wire: keys in any case, and Podman's
+    /// `o`, which repeats the others in one value (`o=uid=5,mode=0700`).
+    ///
+    /// # Errors
+    /// An unknown key, a value that is none, or two values for one key.
+    pub fn parse<'a>(
+        stated: impl IntoIterator<Item = (&'a str, &'a str)>,
+        fixture: Fixture,
+    ) -> Result<Self, BadOption> {
+        let mut values: BTreeMap<String, &str> = BTreeMap::new();
+        for (key, value) in stated {
+            let key = key.to_ascii_lowercase();
+            if key != "o" {
+                state(&mut values, key, value)?;
+                continue;
+            }
+            for part in value.split(',').filter(|part| !part.is_empty()) {
+                let (key, value) = part.split_once('=').unwrap_or((part, ""));
+                state(&mut values, key.to_ascii_lowercase(), value)?;
+            }
+        }
+        let mut options = Self::default();
+        for (key, value) in values {
+            match (key.as_str(), fixture) {
+                ("uid", _) => options.uid = Some(id(&key, value)?),
+                ("gid", _) => options.gid = Some(id(&key, value)?),
+                ("mode", _) => options.mode = Some(mode(value)?),
+                ("retain", _) => options.retain = Some(duration(value)?),
+                ("ninja", Fixture::On) => options.ninja = true,
+                ("invalidoption", Fixture::On) => options.invalid_option = true,
+                (later, _) if LATER.contains(&later) => {
+                    return Err(BadOption(format!(
+                        "option {later:?} is not supported yet; leave it out (known: {})",
+                        KNOWN.join(", ")
+                    )));
+                }
+                (unknown, _) => {
+                    return Err(BadOption(format!(
+                        "option {unknown:?} is unknown (known: {})",
+                        KNOWN.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// Returns the options that were stated, each in its one spelling.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let flag = |set: bool| set.then(|| "1".to_owned());
+        let stated = [
+            ("uid", self.uid.map(|uid| uid.to_string())),
+            ("gid", self.gid.map(|gid| gid.to_string())),
+            ("mode", self.mode.map(|mode| format!("{mode:04o}"))),
+            ("retain", self.retain.map(|retain| humantime::format_duration(retain).to_string())),
+            ("ninja", flag(self.ninja)),
+            ("invalidoption", flag(self.invalid_option)),
+        ];
+        stated.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+
+    /// Returns these options, and those of `defaults` for what is not stated.
+    pub fn or(&self, defaults: &Self) -> Self {
+        Self {
+            uid: self.uid.or(defaults.uid),
+            gid: self.gid.or(defaults.gid),
+            mode: self.mode.or(defaults.mode),
+            retain: self.retain.or(defaults.retain),
+            ninja: self.ninja || defaults.ninja,
+            invalid_option: self.invalid_option || defaults.invalid_option,
+        }
+    }
+
+    /// Returns what holds where nobody states anything: the driver's own user
+    /// and group, 0755, and the driver's retention.
+    pub fn builtin(retention: Duration) -> Self {
+        Self {
+            uid: Some(nix::unistd::geteuid().as_raw()),
+            gid: Some(nix::unistd::getegid().as_raw()),
+            mode: Some(DEFAULT_MODE),
+            retain: Some(retention),
+            ninja: false,
+            invalid_option: false,
+        }
+    }
+
+    /// Names the first difference between the options that a volume `has` and
+    /// those that are `asked` for, or returns `None` where they are the same.
+    pub fn difference(has: &Self, asked: &Self) -> Option<String> {
+        let (has, asked) = (has.to_map(), asked.to_map());
+        let keys: std::collections::BTreeSet<&String> = has.keys().chain(asked.keys()).collect();
+        let shown = |map: &BTreeMap<String, String>, key: &String| {
+            map.get(key).cloned().unwrap_or_else(|| "unset".into())
+        };
+        keys.into_iter()
+            .find(|key| has.get(*key) != asked.get(*key))
+            .map(|key| format!("its {key} is {}, not {}", shown(&has, key), shown(&asked, key)))
+    }
+}
+
+fn state<'a>(
+    values: &mut BTreeMap<String, &'a str>,
+    key: String,
+    value: &'a str,
+) -> Result<(), BadOption> {
+    match values.get(&key) {
+        Some(&other) if other != value => Err(BadOption(format!(
+            "option {key:?} is given twice, as {other:?} and as {value:?}; give it once"
+        ))),
+        _ => {
+            values.insert(key, value);
+            Ok(())
+        }
+    }
+}
+
+fn id(key: &str, value: &str) -> Result<u32, BadOption> {
+    // The highest id means "leave it" to chown(2).
+    let id = digits(value).and_then(|value| value.parse().ok()).filter(|&id| id != u32::MAX);
+    id.ok_or_else(|| {
+        BadOption(format!(
+            "option {key:?} is {value:?}: give a number from 0 to {}, not a name",
+            u32::MAX - 1
+        ))
+    })
+}
+
+fn mode(value: &str) -> Result<u32, BadOption> {
+    let octal = value.strip_prefix("0o").unwrap_or(value);
+    let mode = digits(octal).and_then(|octal| u32::from_str_radix(octal, 8).ok());
+    mode.filter(|&mode| mode <= 0o7777).ok_or_else(|| {
+        BadOption(format!("option \"mode\" is {value:?}: give octal digits, 0000 to 7777"))
+    })
+}
+
+/// Reads a duration as people write it: `24h`, `1day 12h`, or a bare `0`.
+///
+/// # Errors
+/// It is none.
+pub fn duration(value: &str) -> Result<Duration, BadOption> {
+    if value == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(value).map_err(|_| {
+        BadOption(format!("{value:?} is not a duration: give one such as 90m, 24h, 7d or 0"))
+    })
+}
+
+/// `u32::from_str` takes a sign; a user who writes one means something else.
+fn digits(value: &str) -> Option<&str> {
+    (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(stated: &[(&str, &str)]) -> Result<Options, String> {
+        Options::parse(stated.iter().copied(), Fixture::Off).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_option_is_read() {
+        let cases: [(&[(&str, &str)], Options); 9] = [
+            (&[], Options::default()),
+            (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
+            (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
+            (&[("mode", "2770")], Options { mode: Some(0o2770), ..Default::default() }),
+            (&[("Mode", "0o700")], Options { mode: Some(0o700), ..Default::default() }),
+            (&[("retain", "0")], Options { retain: Some(Duration::ZERO), ..Default::default() }),
+            (
+                &[("retain", "7d")],
+                Options { retain: Some(Duration::from_secs(604_800)), ..Default::default() },
+            ),
+            (
+                &[("o", "uid=5,mode=0700")],
+                Options { uid: Some(5), mode: Some(0o700), ..Default::default() },
+            ),
+            // Podman sends the parts of `o` once more, in capitals.
+            (&[("o", "uid=5"), ("UID", "5")], Options { uid: Some(5), ..Default::default() }),
+        ];
+        for (stated, options) in cases {
+            assert_eq!(parse(stated), Ok(options), "{stated:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_refused_with_the_cure() {
+        let ids = "give a number from 0 to 4294967294, not a name";
+        let octal = "give octal digits, 0000 to 7777";
+        let known = "(known: gid, mode, retain, uid)";
+        let cases: [(&[(&str, &str)], String); 14] = [
+            (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
+            (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),
+            (&[("uid", "+1")], format!("option \"uid\" is \"+1\": {ids}")),
+            (&[("gid", "4294967295")], format!("option \"gid\" is \"4294967295\": {ids}")),
+            (&[("gid", "")], format!("option \"gid\" is \"\": {ids}")),
+            (&[("mode", "u+x")], format!("option \"mode\" is \"u+x\": {octal}")),
+            (&[("mode", "10000")], format!("option \"mode\" is \"10000\": {octal}")),
+            (&[("mode", "0888")], format!("option \"mode\" is \"0888\": {octal}")),
+            (
+                &[("retain", "soon")],
+                "\"soon\" is not a duration: give one such as 90m, 24h, 7d or 0".into(),
+            ),
+            (
+                &[("size", "10G")],
+                format!("option \"size\" is not supported yet; leave it out {known}"),
+            ),
+            (&[("sise", "10G")], format!("option \"sise\" is unknown {known}")),
+            (&[("ninja", "1")], format!("option \"ninja\" is unknown {known}")),
+            (
+                &[("uid", "5"), ("UID", "6")],
+                "option \"uid\" is given twice, as \"5\" and as \"6\"; give it once".into(),
+            ),
+            (&[("o", "nonsense")], format!("option \"nonsense\" is unknown {known}")),
+        ];
+        for (stated, why) in cases {
+            assert_eq!(parse(stated), Err(why), "{stated:?}");
+        }
+    }
+
+    #[test]
+    fn the_fixtures_options_are_known_to_the_fixture_alone() {
+        let stated = [("ninja", "1"), ("invalidOption", "1")];
+        let options = Options::parse(stated, Fixture::On).unwrap();
+        assert!(options.ninja && options.invalid_option);
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let has = Options { uid: Some(5), ..Options::builtin(Duration::from_secs(60)) };
+        let asked = Options { uid: Some(6), ..has.clone() };
+        assert_eq!(Options::difference(&has, &has), None);
+        assert_eq!(Options::difference(&has, &asked), Some("its uid is 5, not 6".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn options_are_read_back_as_they_were_written(
+            uid in prop::option::of(0..u32::MAX),
+            gid in prop::option::of(0..u32::MAX),
+            mode in prop::option::of(0..=0o7777u32),
+            seconds in prop::option::of(0..1_000_000_000u64),
+        ) {
+            let retain = seconds.map(Duration::from_secs);
+            let options = Options { uid, gid, mode, retain, ..Default::default() };
+            let map = options.to_map();
+            let stated = map.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            prop_assert_eq!(Options::parse(stated, Fixture::Off), Ok(options));
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(pairs in prop::collection::vec(("\\PC*", "\\PC*"), 0..4)) {
+            let stated = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let _any = Options::parse(stated, Fixture::On);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `volume.json`: what a volume is, kept with it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::VolumeName;
+use super::options::{Fixture, Options};
+
+/// The one format there is.
+const FORMAT: u32 = 1;
+
+/// What a volume is. An option that nobody stated means what it meant when the
+/// volume was created, so the defaults of that time are kept beside the stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// When the volume was created, in whole seconds.
+    pub created: SystemTime,
+    /// The options that were stated at Create.
+    pub stated: Options,
+    /// The driver's `--default-opt`s at Create.
+    pub defaults: Options,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    name: String,
+    created: String,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    defaults: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// Reads the record of the volume `name`; the error says what is wrong.
+    ///
+    /// # Errors
+    /// It is not JSON, of another format, of another volume, or has an option
+    /// that this version does not know: it cannot then be told what was asked for.
+    pub fn parse(name: &VolumeName, bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let unusable = |error: serde_json::Error| format!("its record cannot be used: {error}");
+        let Format { format } = serde_json::from_slice(bytes).map_err(unusable)?;
+        if format != FORMAT {
+            return Err(format!("its record has format {format}, and this dirvol knows {FORMAT}"));
+        }
+        let file: File = serde_json::from_slice(bytes).map_err(unusable)?;
+        if file.name != name.as_str() {
+            return Err(format!("its record is that of {:?}", file.name));
+        }
+        let created = humantime::parse_rfc3339(&file.created)
+            .map_err(|_| format!("its record has no time of creation, but {:?}", file.created))?;
+        let options = |map: &BTreeMap<String, String>| {
+            let stated = map.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            Options::parse(stated, Fixture::On).map_err(|error| format!("its record: {error}"))
+        };
+        Ok(Self { created, stated: options(&file.options)?, defaults: options(&file.defaults)? })
+    }
+
+    /// Writes the record of the volume `name`.
+    pub fn to_bytes(&self, name: &VolumeName) -> Vec<u8> {
+        let file = File {
+            format: FORMAT,
+            name: name.to_string(),
+            created: humantime::format_rfc3339_seconds(self.created).to_string(),
+            options: self.stated.to_map(),
+            defaults: self.defaults.to_map(),
+        };
+        let mut bytes = serde_json::to_vec(&file).expect("a record has only text and numbers");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Returns the options in force: what was stated, what was default then, and
+    /// `builtin` for the rest.
+    pub fn in_force(&self, builtin: &Options) -> Options {
+        self.stated.or(&self.defaults).or(builtin)
+    }
+
+    /// Names the first difference to a Create that states `asked`, or returns
+    /// `None` where the volume is just what it asks for.
+    pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<String> {
+        let asked = asked.or(&self.defaults).or(builtin);
+        Options::difference(&self.in_force(builtin), &asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn name() -> VolumeName {
+        VolumeName::new("db").unwrap()
+    }
+
+    fn record() -> Record {
+        Record {
+            created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            stated: Options { uid: Some(5), ..Default::default() },
+            defaults: Options { mode: Some(0o700), ..Default::default() },
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written() {
+        let text = "{\"format\":1,\"name\":\"db\",\"created\":\"2023-11-14T22:13:20Z\",\
+                    \"options\":{\"uid\":\"5\"},\"defaults\":{\"mode\":\"0700\"}}\n";
+        assert_eq!(String::from_utf8(record().to_bytes(&name())).unwrap(), text);
+        assert_eq!(Record::parse(&name(), text.as_bytes()), Ok(record()));
+    }
+
+    #[test]
+    fn a_record_that_is_none_says_what_is_wrong() {
+        let cases = [
+            ("", "its record cannot be used: EOF while parsing a value at line 1 column 0"),
+            (r#"{"format":7,"x":1}"#, "its record has format 7, and this dirvol knows 1"),
+            (
+                r#"{"format":1,"name":"other","created":"2023-11-14T22:13:20Z"}"#,
+                "its record is that of \"other\"",
+            ),
+            (
+                r#"{"format":1,"name":"db","created":"yesterday"}"#,
+                "its record has no time of creation, but \"yesterday\"",
+            ),
+            (
+                r#"{"format":1,"name":"db","created":"2023-11-14T22:13:20Z","options":{"x":"1"}}"#,
+                "its record: option \"x\" is unknown (known: gid, mode, retain, uid)",
+            ),
+        ];
+        for (text, why) in cases {
+            assert_eq!(Record::parse(&name(), text.as_bytes()), Err(why.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stated_default_equals_an_absent_one() {
+        let builtin = Options::builtin(Duration::from_secs(60));
+        let ask = |uid, mode| Options { uid, mode, ..Default::default() };
+        let difference = |asked| record().difference(&asked, &builtin);
+        assert_eq!(difference(ask(Some(5), None)), None);
+        assert_eq!(difference(ask(Some(5), Some(0o700))), None);
+        assert_eq!(
+            difference(ask(Some(5), Some(0o755))),
+            Some("its mode is 0700, not 0755".into())
+        );
+        assert_eq!(difference(ask(Some(6), None)), Some("its uid is 5, not 6".into()));
+        assert_eq!(
+            difference(ask(None, None)),
+            Some(format!("its uid is 5, not {}", builtin.uid.unwrap()))
+        );
+    }
+}

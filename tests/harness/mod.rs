@@ -1,0 +1,381 @@
+//! What the tests of every tier share: the real binary in a directory of its
+//! own, and raw bytes to its socket.
+
+// Each tier is a crate of its own and uses its part of this.
+#![allow(dead_code)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long anything may take that is not a matter of speed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How the driver is started: a directory that holds everything, and flags.
+pub struct Setup {
+    pub dir: TempDir,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+}
+
+/// A running driver. Dropping it kills the process.
+pub struct Serve {
+    pub socket: PathBuf,
+    pub root: PathBuf,
+    pub state: PathBuf,
+    pub log: PathBuf,
+    child: Child,
+}
+
+/// An answer, read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// The head without the status line and in the order of arrival.
+    pub headers: Vec<String>,
+    pub body: String,
+}
+
+/// One connection.
+pub struct Client {
+    pub stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        Self { dir: temporary(), args: Vec::new(), envs: Vec::new() }
+    }
+
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.envs.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("dirvol.sock")
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// The command that serves, with everything in this directory. The root is
+    /// made where it is missing: `--init auto` makes no directory.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
+        command
+            .arg("serve")
+            .args(["--log-level", "debug"])
+            .arg("--root")
+            .arg(self.root())
+            .arg("--state-dir")
+            .arg(self.state())
+            .arg("--socket")
+            .arg(self.socket())
+            .args(&self.args)
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the driver on an empty root or on the one that is there, and waits
+    /// until it serves it.
+    pub fn serve(&self) -> Serve {
+        fs::create_dir_all(self.root()).unwrap();
+        let serve = self.start();
+        serve.wait_available();
+        serve
+    }
+
+    /// Starts the driver on whatever is there, and waits until it answers.
+    pub fn start(&self) -> Serve {
+        self.start_with(self.command())
+    }
+
+    /// As [`Setup::start`], with a command of the test's own making.
+    pub fn start_with(&self, mut command: Command) -> Serve {
+        let log = self.path("log");
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        let child = command.spawn().unwrap();
+        let mut serve =
+            Serve { socket: self.socket(), root: self.root(), state: self.state(), log, child };
+        eventually("the driver answers", || {
+            if let Some(status) = serve.child.try_wait().unwrap() {
+                panic!("the driver ended with {status}:\n{}", serve.log());
+            }
+            UnixStream::connect(&serve.socket).ok()?;
+            try_get(&serve.socket, "/healthz")
+        });
+        serve
+    }
+}
+
+impl Serve {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn wait_available(&self) {
+        eventually("the root is served", || {
+            (get(&self.socket, "/healthz").status == 200).then_some(())
+        });
+    }
+
+    pub fn wait_unavailable(&self) {
+        eventually("the root is not served", || {
+            (get(&self.socket, "/healthz").status == 503).then_some(())
+        });
+    }
+
+    /// Calls a method of the protocol on a connection of its own.
+    pub fn call(&self, method: &str, body: &str) -> Answer {
+        Client::connect(&self.socket).call(method, body).expect("the connection was closed")
+    }
+
+    /// Calls a method and expects success; returns the body.
+    pub fn ok(&self, method: &str, body: &str) -> String {
+        let answer = self.call(method, body);
+        assert_eq!(answer.status, 200, "{method} {body}: {}", answer.body);
+        answer.body
+    }
+
+    pub fn create(&self, name: &str) {
+        assert_eq!(self.ok("VolumeDriver.Create", &format!("{{\"Name\":{name:?}}}")), DONE);
+    }
+
+    pub fn remove(&self, name: &str) {
+        assert_eq!(self.ok("VolumeDriver.Remove", &format!("{{\"Name\":{name:?}}}")), DONE);
+    }
+
+    /// The names that List answers.
+    pub fn names(&self) -> Vec<String> {
+        let list: serde_json::Value =
+            serde_json::from_str(&self.ok("VolumeDriver.List", "{}")).unwrap();
+        let volumes = list["Volumes"].as_array().unwrap();
+        volumes.iter().map(|volume| volume["Name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the driver ends", || child.try_wait().unwrap())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait();
+        assert!(status.success(), "{status}:\n{}", self.log());
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The sum of the samples of a metric whose labels contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> u64 {
+        metric(&self.socket, name, labels)
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the driver's log\n{}---", self.log());
+        }
+    }
+}
+
+/// What a call without a result answers.
+pub const DONE: &str = r#"{"Err":""}"#;
+
+impl Client {
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends a call as dockerd does, and reads its answer; `None` where the
+    /// connection was closed instead.
+    pub fn call(&mut self, method: &str, body: &str) -> Option<Answer> {
+        self.send(request(method, body));
+        self.answer()
+    }
+
+    /// Reads one answer; `None` where the connection ends before its first byte.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let head = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            if !self.fill() {
+                assert!(self.buffer.is_empty(), "half a head: {:?}", self.buffer);
+                return None;
+            }
+        };
+        let text = String::from_utf8(self.buffer[..head].to_vec()).unwrap();
+        let mut lines = text.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: Vec<String> = lines.map(str::to_owned).collect();
+        let length = headers
+            .iter()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
+            .unwrap_or(0);
+        let end = head + 4 + length;
+        while self.buffer.len() < end {
+            assert!(self.fill(), "half a body");
+        }
+        let body = String::from_utf8(self.buffer[head + 4..end].to_vec()).unwrap();
+        self.buffer.drain(..end);
+        Some(Answer { status, headers, body })
+    }
+
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 65536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&chunk[..length]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("reading an answer: {error}"),
+        }
+    }
+}
+
+/// The bytes that dockerd 20.10 sends: no Content-Type, an empty Host.
+pub fn request(method: &str, body: &str) -> String {
+    format!(
+        "POST /{method} HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\n\
+         Content-Length: {}\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub fn get(socket: &Path, path: &str) -> Answer {
+    try_get(socket, path).expect("the connection was closed")
+}
+
+fn try_get(socket: &Path, path: &str) -> Option<Answer> {
+    let mut client = Client::connect(socket);
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.answer()
+}
+
+pub fn metric(socket: &Path, name: &str, labels: &str) -> u64 {
+    let text = get(socket, "/metrics").body;
+    let samples = text.lines().filter_map(|line| {
+        let (key, value) = line.rsplit_once(' ')?;
+        let own = key.split('{').next() == Some(name) && key.contains(labels);
+        own.then(|| value.parse::<u64>().unwrap())
+    });
+    samples.sum()
+}
+
+/// Polls until `look` finds something.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Everything below a directory, in order: type and permissions, owner, path,
+/// and what is in a file.
+pub fn tree(dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    list(dir, dir, &mut lines);
+    lines.sort();
+    lines
+}
+
+fn list(top: &Path, dir: &Path, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let shown = path.strip_prefix(top).unwrap().display();
+        let mode = meta.permissions().mode() & 0o7777;
+        let owner = format!("{}:{}", meta.uid(), meta.gid());
+        if meta.is_dir() {
+            lines.push(format!("{shown}/ {mode:04o} {owner}"));
+            list(top, &path, lines);
+        } else if meta.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            lines.push(format!("{shown} {mode:04o} {owner} {:?}", String::from_utf8_lossy(&bytes)));
+        } else {
+            lines.push(format!("{shown} {:o} {owner}", meta.mode()));
+        }
+    }
+}
+
+/// A directory for one test, gone when it is dropped. Where free space is so low
+/// that the driver would empty its trash, it lies in memory.
+pub fn temporary() -> TempDir {
+    let prefix = "dirvol-test-";
+    let low = |dir: &Path| {
+        let stat = nix::sys::statvfs::statvfs(dir).unwrap();
+        stat.blocks_available() * stat.fragment_size()
+            < (20 << 30).min(stat.blocks() * stat.fragment_size() / 10)
+    };
+    let builder = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(prefix).permissions(fs::Permissions::from_mode(0o755));
+        builder
+    };
+    if low(&std::env::temp_dir()) {
+        builder().tempdir_in("/dev/shm").unwrap()
+    } else {
+        builder().tempdir().unwrap()
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
