@@ -19,7 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the volumes of a root to container engines
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make a directory a root for volumes
     Init(Init),
 }

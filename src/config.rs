@@ -139,7 +139,7 @@ mod tests {
     fn config(args: &str) -> Result<Config, String> {
         let args = ["dirvol", "serve"].into_iter().chain(args.split_whitespace());
         match Cli::try_parse_from(args).unwrap().command {
-            Command::Serve(args) => Config::new(args),
+            Command::Serve(args) => Config::new(*args),
             Command::Init(_) => unreachable!("the arguments say serve"),
         }
     }

@@ -9,7 +9,7 @@ use dirvol::commands::{self, Failure};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => commands::serve(args),
+        Command::Serve(args) => commands::serve(*args),
         Command::Init(args) => commands::init(&args),
     };
     match result {

@@ -202,7 +202,7 @@ impl Call<'_> {
             Some(volume) => volume,
             None => self.app.on_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
         };
-        Ok(Reply::json(&Mountpoint::new(&volume.mountpoint)))
+        Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint(&volume.name))))
     }
 
     /// Answers "no such volume" only when that is known, and with a volume

@@ -52,16 +52,16 @@ pub(super) struct Capabilities {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct List {
-    volumes: Vec<Listed>,
+pub(super) struct List<'a> {
+    volumes: Listed<'a>,
     err: &'static str,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    name: String,
-    mountpoint: String,
+/// Written name by name: there may be many.
+#[derive(Debug)]
+struct Listed<'a> {
+    driver: &'a Driver,
+    names: &'a [VolumeName],
 }
 
 #[derive(Debug, Serialize)]
@@ -122,13 +122,25 @@ impl Capabilities {
     }
 }
 
-impl List {
-    pub fn new(driver: &Driver, names: &[VolumeName]) -> Self {
-        let listed = |name: &VolumeName| Listed {
-            name: name.to_string(),
-            mountpoint: driver.mountpoint(name).display().to_string(),
+impl<'a> List<'a> {
+    pub fn new(driver: &'a Driver, names: &'a [VolumeName]) -> Self {
+        Self { volumes: Listed { driver, names }, err: "" }
+    }
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct One<'a> {
+            name: &'a str,
+            mountpoint: String,
+        }
+        let one = |name| One {
+            name: VolumeName::as_str(name),
+            mountpoint: self.driver.mountpoint(name).display().to_string(),
         };
-        Self { volumes: names.iter().map(listed).collect(), err: "" }
+        serializer.collect_seq(self.names.iter().map(one))
     }
 }
 
@@ -162,7 +174,7 @@ impl Got {
                 options: record.map(|record| driver.in_force(record).to_map()),
             }),
         };
-        let mountpoint = volume.mountpoint.display().to_string();
+        let mountpoint = driver.mountpoint(&volume.name).display().to_string();
         let name = volume.name.to_string();
         Self { volume: Some(Described { name, mountpoint, created_at: created, status }), err: "" }
     }

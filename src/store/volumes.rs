@@ -1,11 +1,9 @@
 //! The volumes of an open root.
 
-use std::path::PathBuf;
-
 use nix::errno::Errno;
 
 use super::dir::Result;
-use super::layout::{self, DATA, FileName, RECORD};
+use super::layout::{DATA, FileName, RECORD};
 use super::root::Root;
 
 /// Far more than a record needs.
@@ -41,11 +39,6 @@ pub enum Commit {
 }
 
 impl Root {
-    /// Returns the path that containers are given of the volume `name`.
-    pub fn mountpoint(&self, name: &FileName) -> PathBuf {
-        layout::mountpoint(&self.path, name)
-    }
-
     /// Returns the names of all volumes, readable or not, in no order.
     ///
     /// # Errors

@@ -41,12 +41,14 @@ enum State {
     Unavailable { reason: String, since: Instant, told: bool },
 }
 
-impl Availability {
+impl Default for Availability {
     /// Begins without a root; [`Availability::check`] opens it.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { state: Mutex::new(State::Opening), opened: Condvar::new() }
     }
+}
 
+impl Availability {
     /// Returns the root. It waits for the first attempt to open it.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! a volume when its disk has gone. It is never asked whether a volume is absent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::driver::Volume;
@@ -14,12 +15,12 @@ use super::name::VolumeName;
 pub const FRESH: Duration = Duration::from_secs(1);
 
 /// The most entries; about 1 MB.
-const CAPACITY: usize = 4096;
+const CAPACITY: usize = 3584;
 
 /// The entries, and a count of the changes that were made to any volume.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: HashMap<VolumeName, (Instant, Volume)>,
+    entries: HashMap<VolumeName, (Instant, Arc<Volume>)>,
     changes: u64,
 }
 
@@ -30,7 +31,7 @@ impl Cache {
     }
 
     /// Keeps what was read, unless a volume was changed since the reading began.
-    pub fn put(&mut self, volume: Volume, changes: u64) {
+    pub fn put(&mut self, volume: Arc<Volume>, changes: u64) {
         if changes != self.changes {
             return;
         }
@@ -43,12 +44,12 @@ impl Cache {
     }
 
     /// Returns what was read of `name` less than [`FRESH`] ago.
-    pub fn fresh(&self, name: &VolumeName) -> Option<&Volume> {
+    pub fn fresh(&self, name: &VolumeName) -> Option<&Arc<Volume>> {
         self.entries.get(name).filter(|(read, _)| read.elapsed() < FRESH).map(|(_, volume)| volume)
     }
 
     /// Returns what was read of `name` last, however long ago.
-    pub fn last(&self, name: &VolumeName) -> Option<&Volume> {
+    pub fn last(&self, name: &VolumeName) -> Option<&Arc<Volume>> {
         self.entries.get(name).map(|(_, volume)| volume)
     }
 
@@ -64,9 +65,9 @@ mod tests {
     use super::*;
     use crate::volume::Health;
 
-    fn volume(name: &str) -> Volume {
+    fn volume(name: &str) -> Arc<Volume> {
         let name = VolumeName::new(name).unwrap();
-        Volume { mountpoint: "/m".into(), record: None, health: Health::Ok, name }
+        Arc::new(Volume { record: None, health: Health::Ok, name })
     }
 
     #[test]

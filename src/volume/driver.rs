@@ -5,7 +5,8 @@
 //! under that volume's lock. The mutexes of the cache and of the holders are
 //! held for a look-up, never over disk work.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,8 +43,6 @@ pub struct Settings {
 pub struct Volume {
     /// Its name.
     pub name: VolumeName,
-    /// What containers are given.
-    pub mountpoint: PathBuf,
     /// Its record, if that can be used.
     pub record: Option<Record>,
     /// Whether it can be used.
@@ -99,7 +98,7 @@ impl Driver {
         Self {
             builtin: Options::builtin(settings.retention),
             settings,
-            availability: Availability::new(),
+            availability: Availability::default(),
             collector: Collector::default(),
             locks: Locks::default(),
             cache: Mutex::default(),
@@ -209,7 +208,7 @@ impl Driver {
         }
         self.holders().mount(name, id);
         self.wake_collector_if_low(&root);
-        Ok(volume.mountpoint)
+        Ok(self.mountpoint(name))
     }
 
     /// Remembers that `id` does not mount the volume `name` any more. It never
@@ -223,12 +222,13 @@ impl Driver {
     /// # Errors
     /// [`Error::NoSuchVolume`] where that is known; every other error means that
     /// it cannot be told.
-    pub fn get(&self, name: &VolumeName) -> Result<Volume, Error> {
+    pub fn get(&self, name: &VolumeName) -> Result<Arc<Volume>, Error> {
         let root = self.root()?;
         let changes = self.cache().changes();
         match self.read(&root, name)? {
             Some(volume) => {
-                self.cache().put(volume.clone(), changes);
+                let volume = Arc::new(volume);
+                self.cache().put(Arc::clone(&volume), changes);
                 Ok(volume)
             }
             None => {
@@ -241,7 +241,7 @@ impl Driver {
 
     /// Returns what was read of the volume `name` a moment ago; or, where there
     /// is no root, whenever it was. It never waits for the disk.
-    pub fn cached(&self, name: &VolumeName) -> Option<Volume> {
+    pub fn cached(&self, name: &VolumeName) -> Option<Arc<Volume>> {
         match self.availability.unavailable() {
             None => self.cache().fresh(name).cloned(),
             Some((reason, _)) => self.remembered(name, &reason),
@@ -250,10 +250,10 @@ impl Driver {
 
     /// Returns what was last read of the volume `name`, with the reason why it
     /// cannot be read now. It never waits for the disk.
-    pub fn remembered(&self, name: &VolumeName, reason: &str) -> Option<Volume> {
-        let mut volume = self.cache().last(name).cloned()?;
-        volume.health = Health::Unknown(reason.to_owned());
-        Some(volume)
+    pub fn remembered(&self, name: &VolumeName, reason: &str) -> Option<Arc<Volume>> {
+        let last = self.cache().last(name).cloned()?;
+        let health = Health::Unknown(reason.to_owned());
+        Some(Arc::new(Volume { health, ..Volume::clone(&last) }))
     }
 
     /// Returns whether the root is known to have, or to have had, a volume
@@ -272,7 +272,7 @@ impl Driver {
         let root = self.checked_root()?;
         let names = root.names().map_err(Error::Root)?;
         let mut names: Vec<VolumeName> =
-            names.iter().filter_map(|name| VolumeName::new(name.as_str())).collect();
+            names.into_iter().filter_map(VolumeName::from_file).collect();
         if self.settings.fixture.is_some() {
             names.retain(|name| !self.get(name).is_ok_and(|volume| volume.is_ninja()));
         }
@@ -337,12 +337,10 @@ impl Driver {
     /// The disk refuses; the names are then brought in line by the next call.
     pub fn reconcile(&self) -> Result<(), Error> {
         let Ok(root) = self.root() else { return Ok(()) };
-        let seen = root.state().seen().map_err(Error::Root)?;
-        let names = root.names().map_err(Error::Root)?;
-        let legal = |names: Vec<store::FileName>| {
-            names.into_iter().filter_map(|name| VolumeName::new(name.as_str()))
-        };
-        for name in legal(seen).chain(legal(names)) {
+        let seen: HashSet<_> = root.state().seen().map_err(Error::Root)?.into_iter().collect();
+        let names: HashSet<_> = root.names().map_err(Error::Root)?.into_iter().collect();
+        let differing = seen.symmetric_difference(&names).cloned();
+        for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
             let _lock = self.locks.lock(&name);
             let there = root.read(name.file()).map_err(Error::Root)?.is_some();
@@ -403,8 +401,7 @@ impl Driver {
             Ok(record) if stored.has_data => (Some(record), Health::Ok),
             Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
         };
-        let mountpoint = root.mountpoint(name.file());
-        Ok(Some(Volume { name: name.clone(), mountpoint, record, health }))
+        Ok(Some(Volume { name: name.clone(), record, health }))
     }
 
     /// Returns the record of a volume that can be used.
@@ -412,9 +409,9 @@ impl Driver {
         match (&volume.record, &volume.health) {
             (Some(record), Health::Ok) => Ok(record),
             (_, Health::Damaged(why) | Health::Unknown(why)) => {
-                let whole = volume.mountpoint.parent().unwrap_or(Path::new("/"));
-                let shown = whole.display().to_string();
-                Err(Error::Damaged(volume.name.clone(), why.clone(), shown))
+                let data = self.mountpoint(&volume.name);
+                let whole = data.parent().unwrap_or(&data).display().to_string();
+                Err(Error::Damaged(volume.name.clone(), why.clone(), whole))
             }
             (None, Health::Ok) => unreachable!("a volume without a record is damaged"),
         }

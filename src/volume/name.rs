@@ -17,10 +17,16 @@ pub struct VolumeName(FileName);
 impl VolumeName {
     /// Returns the name, or `None` where no volume may be called `name`.
     pub fn new(name: &str) -> Option<Self> {
+        FileName::new(name).and_then(Self::from_file)
+    }
+
+    /// Returns the name of a file as that of a volume, or `None` as [`VolumeName::new`].
+    pub fn from_file(file: FileName) -> Option<Self> {
+        let name = file.as_str();
         let first = name.bytes().next()?;
         let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         let legal = first.is_ascii_alphanumeric() && rest && name.len() <= MAX_LENGTH;
-        legal.then(|| FileName::new(name)).flatten().map(Self)
+        legal.then_some(Self(file))
     }
 
     /// Returns the name as a component of a path.

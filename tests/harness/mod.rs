@@ -23,6 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How the driver is started: a directory that holds everything, and flags.
 pub struct Setup {
     pub dir: TempDir,
+    log_level: &'static str,
     args: Vec<String>,
     envs: Vec<(String, String)>,
 }
@@ -53,7 +54,12 @@ pub struct Client {
 
 impl Setup {
     pub fn new() -> Self {
-        Self { dir: temporary(), args: Vec::new(), envs: Vec::new() }
+        Self { dir: temporary(), log_level: "debug", args: Vec::new(), envs: Vec::new() }
+    }
+
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
     }
 
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -88,7 +94,7 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
         command
             .arg("serve")
-            .args(["--log-level", "debug"])
+            .args(["--log-level", self.log_level])
             .arg("--root")
             .arg(self.root())
             .arg("--state-dir")
