@@ -15,7 +15,7 @@ use super::connection::SLOW;
 use super::reply::{Failure, Reply, response};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
-use crate::volume::driver::Removed;
+use crate::volume::change::Removed;
 use crate::volume::{Error, Fixture, Options, VolumeName};
 
 /// The longest body that is read.

@@ -29,7 +29,8 @@
 //! and opened anew.
 //!
 //! # Invariants
-//! Only [`layout`] names files. Only [`dir`] changes the disk. A path that comes
+//! Only [`layout`] names files. Only [`dir`] changes the disk, but for making the
+//! root and the state directory themselves. A path that comes
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 

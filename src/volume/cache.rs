@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::driver::Volume;
 use super::name::VolumeName;
+use super::read::Volume;
 
 /// How long an entry stands for the disk. A change that was made behind the
 /// driver's back is seen after that.

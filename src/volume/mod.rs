@@ -4,6 +4,7 @@
 
 pub mod availability;
 mod cache;
+pub mod change;
 pub mod collect;
 pub mod driver;
 pub mod error;
@@ -12,10 +13,12 @@ pub mod holders;
 mod locks;
 pub mod name;
 pub mod options;
+pub mod read;
 pub mod record;
 
-pub use driver::{Driver, Health, Settings, Volume};
+pub use driver::{Driver, Settings};
 pub use error::Error;
 pub use holders::Holder;
 pub use name::VolumeName;
 pub use options::{Fixture, Options};
+pub use read::{Health, Volume};

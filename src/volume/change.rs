@@ -1,0 +1,232 @@
+//! What is changed of volumes, each under its lock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+
+use super::driver::Driver;
+use super::error::Error;
+use super::evidence::Evidence;
+use super::name::VolumeName;
+use super::options::Options;
+use super::read::Volume;
+use super::record::Record;
+use crate::store::layout::volume_data;
+use crate::store::{self, Commit, Ownership, Root, TrashName};
+
+/// How a Create ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The volume was made.
+    New,
+    /// It was there already, with the same options.
+    Existing,
+}
+
+/// How a Remove ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// The volume is in the trash, for so long.
+    Kept(TrashName, Duration),
+    /// The volume is gone for good.
+    Deleted,
+    /// There was no such volume.
+    Absent,
+}
+
+impl Driver {
+    /// Creates the volume `name`. One that is there with the same options is
+    /// success, and is not touched.
+    ///
+    /// # Errors
+    /// No root, other options, a damaged volume of that name, or the disk.
+    pub fn create(&self, name: &VolumeName, asked: &Options) -> Result<Created, Error> {
+        let _lock = self.locks.lock(name);
+        let root = self.checked_root()?;
+        if let Some(volume) = self.read(&root, name)? {
+            return self.compare(&root, &volume, asked);
+        }
+        let created = whole_seconds(SystemTime::now());
+        let defaults = self.settings.defaults.clone();
+        let record = Record { created, stated: asked.clone(), defaults };
+        let in_force = record.in_force(&self.builtin);
+        let owner = Ownership {
+            uid: asked.uid.or(record.defaults.uid),
+            gid: asked.gid.or(record.defaults.gid),
+            mode: in_force.mode.expect("there is a built-in mode"),
+        };
+        let bytes = record.to_bytes(name);
+        let committed =
+            self.with_room(&root, || root.create(name.file(), &bytes, owner)).map_err(|error| {
+                self.give_up_if_unsynced(&root);
+                Error::Disk(name.clone(), error)
+            })?;
+        self.cache().changed(name);
+        self.wake_collector_if_low(&root);
+        match committed {
+            Commit::Done => Ok(Created::New),
+            Commit::Exists => match self.read(&root, name)? {
+                Some(volume) => self.compare(&root, &volume, asked),
+                None => Err(Error::NoSuchVolume(name.to_string())),
+            },
+        }
+    }
+
+    /// Removes the volume `name`: to the trash, or for good where nothing is to
+    /// be kept. That there is none is success.
+    ///
+    /// # Errors
+    /// No root, a damaged volume, somebody who uses it, or the disk.
+    pub fn remove(&self, name: &VolumeName) -> Result<Removed, Error> {
+        let _lock = self.locks.lock(name);
+        let root = self.checked_root()?;
+        let Some(volume) = self.read(&root, name)? else {
+            self.verify(&root)?;
+            self.forget(&root, name);
+            return Ok(Removed::Absent);
+        };
+        let record = self.usable(&volume)?;
+        self.refuse_if_in_use(&root, name)?;
+        let retain = match record.stated.retain {
+            Some(retain) => retain,
+            None if name.is_anonymous() => Duration::ZERO,
+            None => record.in_force(&self.builtin).retain.expect("there is a built-in retention"),
+        };
+        let removed = self.with_room(&root, || {
+            if retain.is_zero() {
+                return Ok(if root.discard(name.file())? {
+                    Removed::Deleted
+                } else {
+                    Removed::Absent
+                });
+            }
+            let entry = root.retire(name.file())?;
+            Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept(entry, retain)))
+        });
+        let removed = removed.map_err(|error| {
+            self.give_up_if_unsynced(&root);
+            self.cache().changed(name);
+            Error::Disk(name.clone(), error)
+        })?;
+        self.forget(&root, name);
+        if removed == Removed::Deleted {
+            self.collector.wake();
+        }
+        self.wake_collector_if_low(&root);
+        Ok(removed)
+    }
+
+    /// Remembers that `id` mounts the volume `name`, and returns its mountpoint.
+    ///
+    /// # Errors
+    /// No root, no such volume, a damaged one, or the disk.
+    pub fn mount(&self, name: &VolumeName, id: &str) -> Result<PathBuf, Error> {
+        let _lock = self.locks.lock(name);
+        let root = self.checked_root()?;
+        let Some(volume) = self.read(&root, name)? else {
+            self.verify(&root)?;
+            return Err(Error::NoSuchVolume(name.to_string()));
+        };
+        let record = self.usable(&volume)?;
+        if let Some(url) = &self.settings.fixture {
+            if record.stated.invalid_option {
+                return Err(Error::Fixture);
+            }
+            write_for_fixture(&root, name, url, id)
+                .map_err(|error| Error::Disk(name.clone(), error))?;
+        }
+        self.holders().mount(name, id);
+        self.wake_collector_if_low(&root);
+        Ok(self.mountpoint(name))
+    }
+
+    /// Remembers that `id` does not mount the volume `name` any more. It never
+    /// waits, and never fails.
+    pub fn unmount(&self, name: &VolumeName, id: &str) {
+        self.holders().unmount(name, id);
+    }
+
+    /// Runs `change`, and once more each time it fails for want of space and
+    /// something could be purged. A change whose commit could not be synced is
+    /// not run again: it would find itself done, and prove nothing.
+    fn with_room<T>(
+        &self,
+        root: &Root,
+        change: impl Fn() -> store::dir::Result<T>,
+    ) -> store::dir::Result<T> {
+        loop {
+            match change() {
+                // The state directory may be full too, and no purge helps that.
+                Err(error)
+                    if error.errno() == Some(Errno::ENOSPC)
+                        && error.path.starts_with(&self.settings.root.path)
+                        && root.verify().is_ok()
+                        && self.make_room(root) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn give_up_if_unsynced(&self, root: &Arc<Root>) {
+        // The operation has failed already, and its own error is the one to tell.
+        let _found_out = self.verify(root);
+    }
+
+    fn compare(
+        &self,
+        root: &Arc<Root>,
+        volume: &Volume,
+        asked: &Options,
+    ) -> Result<Created, Error> {
+        let record = self.usable(volume)?;
+        match record.difference(asked, &self.builtin) {
+            Some(difference) => Err(Error::OptionsDiffer(volume.name.clone(), difference)),
+            None => {
+                // Somebody may have put it here behind the driver's back.
+                let noted = root.state().note(volume.name.file());
+                noted.map_err(|error| Error::Disk(volume.name.clone(), error))?;
+                Ok(Created::Existing)
+            }
+        }
+    }
+
+    fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<(), Error> {
+        if let Some(pid) = Evidence::gather(root).user(&volume_data(name.file())) {
+            return Err(Error::InUse(name.clone(), format!("process {pid}, which has it mounted")));
+        }
+        match self.holders().starting(name) {
+            None => Ok(()),
+            Some(holder) => {
+                let since = humantime::format_rfc3339_seconds(holder.since);
+                let by = format!("mount ID {:.12}, which asked for it at {since}", holder.id);
+                Err(Error::InUse(name.clone(), by))
+            }
+        }
+    }
+
+    fn forget(&self, root: &Root, name: &VolumeName) {
+        // Ignoring: a name too many in the state directory does no harm, and the
+        // next opening of the root takes it out.
+        let _left = root.state().forget(name.file());
+        self.holders().forget(name);
+        self.cache().changed(name);
+    }
+}
+
+/// The reference plugin writes where it listens and who mounts into the volume.
+fn write_for_fixture(
+    root: &Root,
+    name: &VolumeName,
+    url: &str,
+    id: &str,
+) -> store::dir::Result<()> {
+    root.replace_in_data(name.file(), "test", url.as_bytes())?;
+    root.replace_in_data(name.file(), "mountID", id.as_bytes())
+}
+
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}

@@ -1,0 +1,160 @@
+//! What is read of volumes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::error::Error;
+use super::holders::Holder;
+use super::name::VolumeName;
+use super::options::Options;
+use super::record::Record;
+use crate::store::{self, Root, State};
+
+/// A volume, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: VolumeName,
+    /// Its record, if that can be used.
+    pub record: Option<Record>,
+    /// Whether it can be used.
+    pub health: Health,
+}
+
+/// Whether a volume can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// It is damaged, and how.
+    Damaged(String),
+    /// It is not known: this is what was known before the disk went.
+    Unknown(String),
+}
+
+impl Driver {
+    /// Reads the volume `name`. A damaged one is no error.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVolume`] where that is known; every other error means that
+    /// it cannot be told.
+    pub fn get(&self, name: &VolumeName) -> Result<Arc<Volume>, Error> {
+        let root = self.root()?;
+        let changes = self.cache().changes();
+        match self.read(&root, name)? {
+            Some(volume) => {
+                let volume = Arc::new(volume);
+                self.cache().put(Arc::clone(&volume), changes);
+                Ok(volume)
+            }
+            None => {
+                self.verify(&root)?;
+                self.cache().changed(name);
+                Err(Error::NoSuchVolume(name.to_string()))
+            }
+        }
+    }
+
+    /// Returns what was read of the volume `name` a moment ago; or, where there
+    /// is no root, whenever it was. It never waits for the disk.
+    pub fn cached(&self, name: &VolumeName) -> Option<Arc<Volume>> {
+        match self.availability.unavailable() {
+            None => self.cache().fresh(name).cloned(),
+            Some((reason, _)) => self.remembered(name, &reason),
+        }
+    }
+
+    /// Returns what was last read of the volume `name`, with the reason why it
+    /// cannot be read now. It never waits for the disk.
+    pub fn remembered(&self, name: &VolumeName, reason: &str) -> Option<Arc<Volume>> {
+        let last = self.cache().last(name).cloned()?;
+        let health = Health::Unknown(reason.to_owned());
+        Some(Arc::new(Volume { health, ..Volume::clone(&last) }))
+    }
+
+    /// Returns whether the root is known to have, or to have had, a volume
+    /// `name`. It asks the state directory, not the root; where that does not
+    /// say, the answer is yes.
+    pub fn may_have(&self, name: &VolumeName) -> bool {
+        let state = State::open(&self.settings.root.state_dir);
+        state.and_then(|state| state.has_seen(name.file())).unwrap_or(true)
+    }
+
+    /// Returns the names of all volumes, in order.
+    ///
+    /// # Errors
+    /// No root, or the disk.
+    pub fn list(&self) -> Result<Vec<VolumeName>, Error> {
+        let root = self.checked_root()?;
+        let names = root.names().map_err(Error::Root)?;
+        let mut names: Vec<VolumeName> =
+            names.into_iter().filter_map(VolumeName::from_file).collect();
+        if self.settings.fixture.is_some() {
+            names.retain(|name| !self.get(name).is_ok_and(|volume| volume.is_ninja()));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Returns what containers are given of the volume `name`, which need not exist.
+    pub fn mountpoint(&self, name: &VolumeName) -> PathBuf {
+        store::layout::mountpoint(&self.settings.root.path, name.file())
+    }
+
+    /// Returns how many volumes and how many entries of the trash there are, or
+    /// `None` without a root.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn counts(&self) -> Result<Option<(usize, usize)>, Error> {
+        let Ok(root) = self.root() else { return Ok(None) };
+        let volumes = root.names().map_err(Error::Root)?.len();
+        let trash = root.trash().map_err(Error::Root)?.len();
+        Ok(Some((volumes, trash)))
+    }
+
+    /// Returns the options in force of a volume with `record`.
+    pub fn in_force(&self, record: &Record) -> Options {
+        record.in_force(&self.builtin)
+    }
+
+    /// Returns who mounted the volume `name` and did not unmount it. It never
+    /// waits for the disk.
+    pub fn holders_of(&self, name: &VolumeName) -> Vec<Holder> {
+        self.holders().of(name).to_vec()
+    }
+
+    /// Reads the volume `name` from `root`, or `None` where there is none.
+    pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
+        let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
+        let Some(stored) = stored else { return Ok(None) };
+        let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
+        let (record, health) = match record {
+            Err(why) => (None, Health::Damaged(why)),
+            Ok(record) if stored.has_data => (Some(record), Health::Ok),
+            Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
+        };
+        Ok(Some(Volume { name: name.clone(), record, health }))
+    }
+
+    /// Returns the record of a volume that can be used.
+    pub(super) fn usable<'a>(&self, volume: &'a Volume) -> Result<&'a Record, Error> {
+        match (&volume.record, &volume.health) {
+            (Some(record), Health::Ok) => Ok(record),
+            (_, Health::Damaged(why) | Health::Unknown(why)) => {
+                let data = self.mountpoint(&volume.name);
+                let whole = data.parent().unwrap_or(&data).display().to_string();
+                Err(Error::Damaged(volume.name.clone(), why.clone(), whole))
+            }
+            (None, Health::Ok) => unreachable!("a volume without a record is damaged"),
+        }
+    }
+}
+
+impl Volume {
+    /// Returns whether the fixture hides the volume.
+    pub fn is_ninja(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.stated.ninja)
+    }
+}
