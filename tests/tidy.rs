@@ -1,1 +1,198 @@
+//! The architecture's invariants, as ARCHITECTURE.md states them.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room of `src/` may import from the others: always downwards.
+const IMPORTS: [(&str, &[&str]); 10] = [
+    ("main", &["cli", "commands"]),
+    ("commands", &["cli", "config", "log", "server", "store", "sys", "volume"]),
+    ("config", &["cli", "log", "store", "volume"]),
+    ("server", &["metrics", "store", "volume"]),
+    ("volume", &["store", "sys"]),
+    ("store", &["sys"]),
+    ("sys", &[]),
+    ("cli", &[]),
+    ("log", &[]),
+    ("metrics", &[]),
+];
+
+/// A reader sees a file whole.
+const LONGEST_FILE: usize = 400;
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+#[test]
+fn imports_point_downwards() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room != "lib") {
+        let (_, allowed) = IMPORTS
+            .iter()
+            .find(|(room, _)| *room == source.room)
+            .unwrap_or_else(|| panic!("room {} is not in the table", source.room));
+        let prefix = if source.room == "main" { "dirvol::" } else { "crate::" };
+        for used in code(source).flat_map(|line| words_after(line, prefix)) {
+            if used != source.room && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{} imports {used}", source.path.display()));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn unsafe_code_is_in_sys_alone() {
+    assert_eq!(rooms_with(&["unsafe {", "unsafe fn", "unsafe impl", "unsafe_code"]), ["sys"]);
+}
+
+#[test]
+fn the_disk_is_renamed_and_synced_in_store_dir_alone() {
+    let verbs = [
+        "renameat",
+        "fs::rename",
+        "fsync(",
+        "syncfs(",
+        "sync_all",
+        "sync_data",
+        "unlinkat(",
+        "mkdirat(",
+    ];
+    assert_eq!(files_with(&verbs), BTreeSet::from([PathBuf::from("src/store/dir.rs")]));
+}
+
+#[test]
+fn http_and_the_reactor_are_known_to_the_server_alone() {
+    assert_eq!(rooms_with(&["hyper::", "hyper_util::", "http_body_util::"]), ["server"]);
+    assert_eq!(rooms_with(&["tokio::", ".await"]), ["commands", "server"]);
+}
+
+#[test]
+fn files_of_the_root_are_named_in_the_layout_alone() {
+    let names = ["dirvol.json", "volume.json", "volumes", "staging", "trash", "data", "root-id"];
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    let quoted: Vec<&str> = quoted.iter().map(String::as_str).collect();
+    assert_eq!(files_with(&quoted), BTreeSet::from([PathBuf::from("src/store/layout.rs")]));
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    let mut files = sources();
+    for dir in ["tests", "benches"] {
+        files.extend(rust_files(Path::new(dir)).into_iter().map(|path| read(path, String::new())));
+    }
+    let long: Vec<String> = files
+        .iter()
+        .filter(|source| source.text.lines().count() > LONGEST_FILE)
+        .map(|source| format!("{}: {}", source.path.display(), source.text.lines().count()))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let manifest = manifest();
+    let mut before = "";
+    let mut section = "";
+    let mut silent = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") && line.contains(" = ") {
+            let reason = before.starts_with("# ") && before.ends_with('.');
+            silent.extend((!reason).then(|| line.to_owned()));
+        }
+        before = line;
+    }
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+#[test]
+fn the_readme_lists_the_volume_options_that_there_are() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| option")).skip(2);
+    let listed: BTreeSet<String> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('`').nth(1).unwrap().split('=').next().unwrap().to_owned())
+        .collect();
+    let known = dirvol::volume::options::KNOWN.map(str::to_owned);
+    assert_eq!(listed, BTreeSet::from(known));
+}
+
+#[test]
+fn the_change_log_names_the_version_that_is_built() {
+    let log = fs::read_to_string("CHANGELOG.md").unwrap();
+    let newest = log.lines().find(|line| line.starts_with("## ")).unwrap();
+    let expected = format!("## {}", env!("CARGO_PKG_VERSION"));
+    assert!(newest == expected || newest.starts_with(&format!("{expected} ")), "{newest}");
+}
+
+/// The code of a file: without comments, and without its unit tests.
+fn code(source: &Source) -> impl Iterator<Item = &str> {
+    let end = source.text.find("#[cfg(test)]").unwrap_or(source.text.len());
+    source.text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn files_with(needles: &[&str]) -> BTreeSet<PathBuf> {
+    let has = |source: &&Source| code(source).any(|line| needles.iter().any(|n| line.contains(n)));
+    sources().iter().filter(has).map(|source| source.path.clone()).collect()
+}
+
+fn rooms_with(needles: &[&str]) -> Vec<String> {
+    let files = files_with(needles);
+    let rooms: BTreeSet<String> = files.iter().map(|path| room(path)).collect();
+    rooms.into_iter().collect()
+}
+
+fn words_after(line: &str, prefix: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for part in line.split(prefix).skip(1) {
+        let names = part.strip_prefix('{').map_or(part, |list| list.split('}').next().unwrap());
+        let many = part.starts_with('{');
+        for name in names.split(',').take(if many { usize::MAX } else { 1 }) {
+            let word: String =
+                name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            words.push(word);
+        }
+    }
+    words
+}
+
+fn sources() -> Vec<Source> {
+    let files = rust_files(Path::new("src"));
+    assert!(files.len() > 30, "the tests run at the top of the tree");
+    files.into_iter().map(|path| read(path.clone(), room(&path))).collect()
+}
+
+fn read(path: PathBuf, room: String) -> Source {
+    let text = fs::read_to_string(&path).unwrap();
+    Source { path, room, text }
+}
+
+/// `src/store/dir.rs` and `src/store.rs` are both in the room `store`.
+fn room(path: &Path) -> String {
+    let first = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn manifest() -> String {
+    fs::read_to_string("Cargo.toml").unwrap()
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,11 +42,21 @@ pub fn serve(args: cli::Serve) -> Result<(), Failure> {
     log::start(config.log_level, config.log_format);
     // Whatever a mode is not stated for is private.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    raise_descriptor_limit();
     let runtime = runtime().map_err(|error| Failure::Failed(format!("the reactor: {error}")))?;
     let served = runtime.block_on(run(config, inherited));
     // Threads that still wait for a disk do not hold up the exit.
     runtime.shutdown_background();
     served
+}
+
+/// dockerd opens a connection for each volume it knows when it starts. With the
+/// usual limit the rest of them would wait for the first to be closed.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Ignoring: without it they wait, and are served.
+        let _as_before = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// Makes a reactor of one thread: the work is in the kernel, and a second thread

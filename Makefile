@@ -1,0 +1,52 @@
+# What can be done with this tree. Each recipe is a line or two; what is longer
+# is a script. `make help` lists the targets.
+
+CARGO ?= cargo
+TARGET = $(shell uname -m)-unknown-linux-gnu
+BINARY = target/$(TARGET)/release/dirvol
+
+# The driver runs in a plugin's empty root file system, so it needs no libc there.
+STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
+
+.PHONY: help build check test test-unit test-engine test-cuts demo run bench setup clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+build: ## the static release binary
+	@scripts/setup build
+	$(STATIC) build --release --target $(TARGET)
+	@ls -l $(BINARY)
+
+check: ## format, lints and documentation, all warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
+
+test: ## check, and every tier of tests
+	@scripts/test check unit engine cuts
+
+test-unit: ## the library, the invariants, and the driver as a process
+	@scripts/test unit
+
+test-engine: ## against a real dockerd (root)
+	@scripts/test engine
+
+test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
+	@scripts/test cuts
+
+demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
+	@scripts/demo
+
+run: ## serve ./target/run by hand, until Ctrl-C
+	$(CARGO) run -- serve --root target/run/root --state-dir target/run/state \
+		--socket target/run/dirvol.sock --log-level debug
+
+bench: ## size, memory, start and List, as a table
+	$(STATIC) bench --target $(TARGET) --bench footprint
+
+setup: ## install what the tests need (Debian, Ubuntu)
+	@scripts/setup test
+
+clean: ## remove what was built
+	$(CARGO) clean
