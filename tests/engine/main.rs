@@ -1,1 +1,23 @@
-fn main() {}
+//! The driver under a real dockerd. Needs root, and what `scripts/setup test`
+//! installs. Every test has an engine of its own, which shares nothing with the
+//! machine's and is gone with the test.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+// The service tier, whose part this is, may use more of it.
+#[path = "../service/handover.rs"]
+#[allow(dead_code)]
+mod handover;
+
+mod daemon;
+mod image;
+mod namespace;
+mod proxy;
+
+mod containers;
+mod drain;
+mod labels;
+mod leftovers;
+mod reference;
+mod unavailable;
