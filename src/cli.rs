@@ -55,7 +55,7 @@ pub struct Serve {
     #[arg(value_parser = ["auto", "never"])]
     pub init: String,
 
-    /// Whose volumes these are: this host's, or those of all hosts that share the root
+    /// What engines are told of the volumes: that they are this host's, or all hosts'
     #[arg(long, value_name = "SCOPE", env = "DIRVOL_SCOPE", default_value = "local")]
     #[arg(value_parser = ["local", "global"])]
     pub scope: String,
@@ -102,7 +102,7 @@ pub struct Init {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// Whose volumes it will hold: this host's, or those of all hosts that share it
+    /// What engines will be told of its volumes: that they are this host's, or all hosts'
     #[arg(long, value_name = "SCOPE", default_value = "local")]
     #[arg(value_parser = ["local", "global"])]
     pub scope: String,

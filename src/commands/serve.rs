@@ -1,6 +1,7 @@
 //! `dirvol serve`
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -39,7 +40,8 @@ pub fn serve(args: cli::Serve) -> Result<(), Failure> {
     // First of all: nothing else may have taken the descriptor.
     let inherited = sys::socket::inherited_listener()
         .map_err(|error| Failure::Failed(format!("the inherited socket: {error}")))?;
-    log::start(config.log_level, config.log_format);
+    log::start(config.log_level, config.log_format)
+        .map_err(|error| Failure::Failed(format!("the log: {error}")))?;
     // Whatever a mode is not stated for is private.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     raise_descriptor_limit();
@@ -47,6 +49,7 @@ pub fn serve(args: cli::Serve) -> Result<(), Failure> {
     let served = runtime.block_on(run(config, inherited));
     // Threads that still wait for a disk do not hold up the exit.
     runtime.shutdown_background();
+    log::flush();
     served
 }
 
@@ -132,40 +135,39 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn spawn(name: &str, driver: Arc<Driver>, run: fn(&Driver) -> !) -> io::Result<()> {
-    thread::Builder::new().name(name.into()).spawn(move || run(&driver)).map(drop)
+/// Starts a thread that takes `turn` after turn. One that panics is a defect,
+/// and the next turn is taken all the same.
+fn spawn(name: &'static str, driver: Arc<Driver>, turn: fn(&Driver)) -> io::Result<()> {
+    let turns = move || loop {
+        if catch_unwind(AssertUnwindSafe(|| turn(&driver))).is_err() {
+            tracing::error!("dirvol has a defect, please report it: thread {name} panicked");
+            thread::sleep(CHECK_EVERY);
+        }
+    };
+    thread::Builder::new().name(name.into()).spawn(turns).map(drop)
 }
 
 /// Opens the root, and opens it again whenever it comes back.
-fn watch_root(driver: &Driver) -> ! {
-    loop {
-        match driver.check() {
-            Some(Change::Opened { id }) => {
-                tracing::info!(root_id = id, "the root is served");
-                if let Err(error) = driver.reconcile() {
-                    tracing::warn!(%error, "the names in the state directory are out of date");
-                }
-            }
-            Some(Change::Lost { reason }) => tracing::error!("unavailable: {reason}"),
-            None => {}
-        }
-        thread::sleep(CHECK_EVERY);
+fn watch_root(driver: &Driver) {
+    match driver.check() {
+        Some(Change::Opened { id }) => tracing::info!(root_id = id, "the root is served"),
+        Some(Change::Lost { reason }) => tracing::error!("unavailable: {reason}"),
+        None => {}
     }
+    thread::sleep(CHECK_EVERY);
 }
 
-fn collect_garbage(driver: &Driver) -> ! {
-    loop {
-        let report = driver.collect();
-        for (entry, reason) in report.purged {
-            let (volume, entry) = (entry.volume().to_string(), entry.file().to_string());
-            match reason {
-                Reason::Expired => tracing::info!(volume, entry, "purged: its time was up"),
-                Reason::LowSpace => tracing::warn!(volume, entry, "purged: space is low"),
-            }
+fn collect_garbage(driver: &Driver) {
+    let report = driver.collect();
+    for (entry, reason) in report.purged {
+        let (volume, entry) = (entry.volume().to_string(), entry.file().to_string());
+        match reason {
+            Reason::Expired => tracing::info!(volume, entry, "purged: its time was up"),
+            Reason::LowSpace => tracing::warn!(volume, entry, "purged: space is low"),
         }
-        for failed in report.failed {
-            tracing::warn!("cannot delete from the trash: {failed}");
-        }
-        driver.wait_for_garbage();
     }
+    for failed in report.failed {
+        tracing::warn!("collecting garbage: {failed}");
+    }
+    driver.wait_for_garbage();
 }

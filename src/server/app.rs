@@ -28,13 +28,16 @@ pub struct App {
     /// What is counted.
     pub metrics: Metrics,
     slots: Arc<Semaphore>,
+    /// Held while volumes are counted: on a disk that hangs, one count hangs.
+    pub(super) counting: Arc<Semaphore>,
 }
 
 impl App {
     /// Makes an application of a driver.
     pub fn new(driver: Arc<Driver>, scope: Scope) -> Self {
         let slots = Arc::new(Semaphore::new(SLOTS));
-        Self { driver, scope, metrics: Metrics::default(), slots }
+        let counting = Arc::new(Semaphore::new(1));
+        Self { driver, scope, metrics: Metrics::default(), slots, counting }
     }
 
     /// Runs `operation` on the blocking pool, whole, whether or not somebody

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use app::App;
-pub use listener::{Listeners, Spec, UnixSocket};
+pub use listener::Listeners;
 
 use connection::Stream;
 

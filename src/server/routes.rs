@@ -15,8 +15,8 @@ use super::connection::SLOW;
 use super::reply::{Failure, Reply, response};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
-use crate::volume::change::Removed;
-use crate::volume::{Error, Fixture, Options, VolumeName};
+use crate::volume::change::{Created, Removed};
+use crate::volume::{Driver, Error, Fixture, Options, VolumeName};
 
 /// The longest body that is read.
 const BODY_LIMIT: usize = 1 << 20;
@@ -24,9 +24,12 @@ const BODY_LIMIT: usize = 1 << 20;
 /// The longest mount ID: engines have 64 digits.
 const ID_LIMIT: usize = 255;
 
-/// How long a Get may take. Podman gives up after 5 s, and breaks off the whole
-/// of its `volume ls`.
+/// How long a Get waits for the root and its disk, all in all. Podman gives up
+/// after 5 s, and breaks off the whole of its `volume ls`.
 const GET_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long a Get that cannot tell waits for the state directory.
+const STATE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long other reads and a Remove may take: dockerd gives up after 60 s.
 const SHORT_LIMIT: Duration = Duration::from_secs(50);
@@ -55,15 +58,17 @@ pub(super) async fn answer(
     let path = request.uri().path().to_owned();
     let mut call = Call { app, endpoint, name: String::new(), id: String::new(), note: None };
     let reply = match request.method() {
-        _ if endpoint == Endpoint::Other => Reply::Failed(Failure::Request(
-            StatusCode::NOT_FOUND,
-            format!("{path:?} is no call of the VolumeDriver protocol"),
-        )),
+        _ if endpoint == Endpoint::Other => {
+            let why = format!("{path:?} is no call of the VolumeDriver protocol");
+            pass_over(request.into_body()).await;
+            Reply::Failed(Failure::Request(StatusCode::NOT_FOUND, why))
+        }
         &Method::POST => call.run(request.into_body()).await,
-        other => Reply::Failed(Failure::Request(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("{path} is called with POST, not with {other}"),
-        )),
+        other => {
+            let why = format!("{path} is called with POST, not with {other}");
+            pass_over(request.into_body()).await;
+            Reply::Failed(Failure::Request(StatusCode::METHOD_NOT_ALLOWED, why))
+        }
     };
     call.log(&reply, started.elapsed());
     let outcome = match &reply {
@@ -102,11 +107,15 @@ struct Call<'a> {
 impl Call<'_> {
     async fn run(&mut self, body: Incoming) -> Reply {
         // These need no body, and their retries have none.
-        match self.endpoint {
-            Endpoint::Activate => return Reply::json(&wire::ACTIVATED),
-            Endpoint::Capabilities => return Reply::json(&Capabilities::new(self.app.scope)),
-            Endpoint::List => return self.list().await.unwrap_or_else(Reply::Failed),
-            _ => {}
+        let bodiless = match self.endpoint {
+            Endpoint::Activate => Some(Ok(Reply::json(&wire::ACTIVATED))),
+            Endpoint::Capabilities => Some(Ok(Reply::json(&Capabilities::new(self.app.scope)))),
+            Endpoint::List => Some(self.list().await),
+            _ => None,
+        };
+        if let Some(done) = bodiless {
+            pass_over(body).await;
+            return done.unwrap_or_else(Reply::Failed);
         }
         let request = match read(body).await {
             Ok(request) => request,
@@ -155,7 +164,10 @@ impl Call<'_> {
         if options.ninja || options.invalid_option {
             self.note = Some("test fixture: the volume will misbehave".into());
         }
-        self.app.on_disk(LONG_LIMIT, move |driver| driver.create(&name, &options)).await?;
+        let create = move |driver: &Driver| driver.create(&name, &options);
+        if self.app.on_disk(LONG_LIMIT, create).await? == Created::Existing {
+            self.note = Some("it was there already".into());
+        }
         Ok(Reply::json(&wire::DONE))
     }
 
@@ -209,27 +221,30 @@ impl Call<'_> {
     /// whenever one is remembered.
     async fn get(&mut self, name: &VolumeName) -> Reply {
         let driver = &self.app.driver;
+        let started = Instant::now();
         loop {
             if let Some(volume) = driver.cached(name) {
                 return self.got(&volume);
             }
             let wanted = name.clone();
-            let failure = match self.app.on_disk(GET_LIMIT, move |driver| driver.get(&wanted)).await
-            {
-                Ok(volume) => return self.got(&volume),
-                Err(failure @ Failure::Volume(Error::NoSuchVolume(_))) => {
+            let left = GET_LIMIT.saturating_sub(started.elapsed());
+            let read = self.app.on_disk(left, move |driver| driver.get(&wanted));
+            let failure = match timeout(left, read).await {
+                Ok(Ok(volume)) => return self.got(&volume),
+                Ok(Err(failure @ Failure::Volume(Error::NoSuchVolume(_)))) => {
                     return Reply::Failed(failure);
                 }
-                Err(failure) => failure,
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Slow(GET_LIMIT),
             };
             if let Some(volume) = driver.remembered(name, &failure.to_string()) {
                 return self.got(&volume);
             }
             // It cannot be told. A root that has just gone may be back in a moment.
-            let wait = matches!(failure, Failure::Volume(Error::Unavailable(_)))
-                && driver.unavailable().is_none_or(|(_, since)| since.elapsed() < GET_LIMIT);
-            if !wait {
-                return self.cannot_tell(name.clone(), &failure).await;
+            let gone = matches!(failure, Failure::Volume(Error::Unavailable(_)));
+            let lately = driver.unavailable().is_none_or(|(_, since)| since.elapsed() < GET_LIMIT);
+            if !gone || !lately || started.elapsed() + RETRY >= GET_LIMIT {
+                return self.cannot_tell(name.clone(), failure).await;
             }
             sleep(RETRY).await;
         }
@@ -243,21 +258,29 @@ impl Call<'_> {
     }
 
     /// Closes the connection over a volume that the root has or may have: dockerd
-    /// then keeps what it knows of it. Of any other name it says that there is
-    /// none, since dockerd asks every driver for names that it does not know, and
-    /// closing those would hold up the volumes of other drivers for 15 s.
-    async fn cannot_tell(&self, name: VolumeName, failure: &Failure) -> Reply {
+    /// then keeps what it knows of it. While there is no root, or its disk does
+    /// not answer, it says of any other name that there is none: dockerd asks
+    /// every driver for names that it does not know, and closing those would hold
+    /// up the volumes of other drivers for 15 s.
+    async fn cannot_tell(&self, name: VolumeName, failure: Failure) -> Reply {
+        let about_the_root = match &failure {
+            Failure::Volume(Error::Unavailable(_)) | Failure::Busy | Failure::Slow(_) => true,
+            Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
+        };
+        if !about_the_root {
+            return Reply::Close(failure.to_string());
+        }
         let driver = Arc::clone(&self.app.driver);
         let wanted = name.clone();
         let asked = spawn_blocking(move || driver.may_have(&wanted));
-        match timeout(COUNT_LIMIT, asked).await {
+        match timeout(STATE_LIMIT, asked).await {
             Ok(Ok(false)) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
             _ => Reply::Close(failure.to_string()),
         }
     }
 
     async fn list(&self) -> Result<Reply, Failure> {
-        let names = self.app.on_disk(SHORT_LIMIT, crate::volume::Driver::list).await?;
+        let names = self.app.on_disk(SHORT_LIMIT, Driver::list).await?;
         Ok(Reply::json(&List::new(&self.app.driver, &names)))
     }
 
@@ -289,6 +312,13 @@ impl Call<'_> {
             Reply::Failed(failure) => line!(debug, "error", failure),
         }
     }
+}
+
+/// Reads a body that nobody needs: one that came later would be taken for the
+/// next head.
+async fn pass_over(body: Incoming) {
+    // Ignoring: the answer is the same, and what follows cannot be read.
+    let _unneeded = timeout(SLOW, Limited::new(body, BODY_LIMIT).collect()).await;
 }
 
 /// Reads a request that must name a volume.
@@ -336,11 +366,17 @@ fn healthz(app: &App) -> Response<Full<Bytes>> {
 }
 
 async fn metrics(app: &Arc<App>) -> Response<Full<Bytes>> {
-    let driver = Arc::clone(&app.driver);
-    let counted = timeout(COUNT_LIMIT, spawn_blocking(move || driver.counts())).await;
-    // Otherwise the last counts stand.
-    if let Ok(Ok(Ok(Some((volumes, trash_entries))))) = counted {
-        app.metrics.set_counts(volumes, trash_entries);
+    // Where it takes too long, or still goes on, the last counts stand.
+    if let Ok(counting) = Arc::clone(&app.counting).try_acquire_owned() {
+        let driver = Arc::clone(&app.driver);
+        let count = spawn_blocking(move || {
+            let counts = driver.counts();
+            drop(counting);
+            counts
+        });
+        if let Ok(Ok(Ok(Some((volumes, trash_entries))))) = timeout(COUNT_LIMIT, count).await {
+            app.metrics.set_counts(volumes, trash_entries);
+        }
     }
     let text = app.metrics.render(app.driver.unavailable().is_none());
     response(StatusCode::OK, "text/plain; version=0.0.4", text)

@@ -3,41 +3,53 @@
 //! The tree may hold anything: names that are not text, links to elsewhere,
 //! thousands of levels, a mount. Nothing is followed and no mount is crossed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::io;
 
 use nix::errno::Errno;
 
-use super::dir::{Dir, Kind, Mounts, Result};
+use super::dir::{Dir, Error, Kind, Mounts, Result};
 use super::layout::FileName;
+use super::root::Root;
 
 /// How deep one descent goes before what lies below is moved up. It bounds the
 /// descriptors and the stack that a deep tree takes.
 const DEPTH: usize = 64;
 
-/// Deletes the tree `name` in `staging`, and adds to `moved` the trees that were
-/// moved up into `staging` from too deep below, to be deleted in their turn.
+/// How many trees one descent moves up. It bounds the memory that a wide one takes.
+const MOVED: usize = 1024;
+
+/// Deletes the tree `name` in `staging/`, and adds to `moved` the trees that were
+/// moved up into `staging/` from too deep below, to be deleted in their turn.
 ///
 /// # Errors
-/// The first failure; whatever else could be deleted is.
-pub(super) fn delete_tree(staging: &Dir, name: &FileName, moved: &mut Vec<FileName>) -> Result<()> {
-    let text = std::ffi::CString::new(name.as_str()).expect("a FileName holds no NUL");
-    delete_below(staging, staging, &text, 0, moved)
+/// The first failure; whatever else could be deleted is. Where trees were moved
+/// up, the failure may be that there were too many of them.
+pub(super) fn delete_tree(root: &Root, name: &FileName, moved: &mut Vec<FileName>) -> Result<()> {
+    let text = CString::new(name.as_str()).expect("a FileName holds no NUL");
+    delete_below(root, &root.staging, &text, 0, moved)
 }
 
 fn delete_below(
-    staging: &Dir,
+    root: &Root,
     parent: &Dir,
     name: &CStr,
     depth: usize,
     moved: &mut Vec<FileName>,
 ) -> Result<()> {
+    let ended = |why: &str| {
+        let path = parent.path().to_path_buf();
+        Err(Error { op: "delete", path, source: io::Error::other(why.to_owned()) })
+    };
+    if root.is_lost() {
+        return ended("the root was given up");
+    }
     if depth == DEPTH {
-        let up = FileName::random().map_err(|source| super::Error {
-            op: "getrandom",
-            path: parent.path().to_path_buf(),
-            source,
-        })?;
-        parent.rename_read(name, staging, &up)?;
+        if moved.len() == MOVED {
+            return ended("too many deep directories at once");
+        }
+        let up = root.token()?;
+        parent.rename_read(name, &root.staging, &up)?;
         moved.push(up);
         return Ok(());
     }
@@ -49,7 +61,7 @@ fn delete_below(
     let mut first = Ok(());
     dir.each(|name, kind| {
         let deleted = match kind {
-            Kind::Dir => delete_below(staging, &dir, name, depth + 1, moved),
+            Kind::Dir => delete_below(root, &dir, name, depth + 1, moved),
             Kind::Other => dir.delete_file(name),
         };
         if first.is_ok() {

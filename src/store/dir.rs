@@ -5,7 +5,7 @@
 //! their order, and can fail any of them.
 
 use std::ffi::{CStr, OsString};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
 use super::layout::FileName;
 
@@ -72,12 +72,12 @@ impl std::fmt::Debug for Dir {
 /// A directory as the kernel identifies it: device and inode.
 pub type Identity = (u64, u64);
 
-/// Space of a file system, in bytes.
+/// Space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What may still be written by someone who is not root.
+    /// The bytes that may still be written by someone who is not root.
     pub free: u64,
-    /// All there is.
+    /// All the bytes there are.
     pub total: u64,
 }
 
@@ -278,6 +278,24 @@ impl Dir {
         fsync(&self.fd).map_err(|errno| error("fsync", &self.path, errno))
     }
 
+    /// Writes everything of the file system to the disk, so that the space of
+    /// what was deleted is counted as free.
+    pub(super) fn sync_file_system(&self) -> Result<()> {
+        syncfs(&self.fd).map_err(|errno| error("syncfs", &self.path, errno))
+    }
+
+    /// Takes the lock of the directory itself with flock(2), for as long as the
+    /// returned file lives, or returns `None` where somebody else has it.
+    pub(super) fn lock(&self) -> Result<Option<File>> {
+        let fail = |source| Error { op: "flock", path: self.path.clone(), source };
+        let file = File::from(self.fd.try_clone().map_err(fail)?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(fail(source)),
+        }
+    }
+
     /// Moves `from` here to `to` in `target`, where nothing may be of that name:
     /// the error is then `EEXIST` (or `ENOTEMPTY`, from a file system that
     /// refuses the flag; a directory never replaces one that is not empty).
@@ -326,6 +344,7 @@ impl Dir {
 
     /// Moves a directory whose name was read from this one.
     pub(super) fn rename_read(&self, from: &CStr, target: &Dir, to: &FileName) -> Result<()> {
+        self.step("renameat", OsString::from_vec(from.to_bytes().to_vec()))?;
         nix::fcntl::renameat(&self.fd, from, &target.fd, to)
             .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
     }

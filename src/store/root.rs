@@ -1,8 +1,11 @@
 //! Opening a root: proving that it is ours, the right one, and ours alone.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
@@ -10,6 +13,7 @@ use nix::errno::Errno;
 use super::dir::{self, Dir, Error, Probe, Space};
 use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRASH, VOLUMES};
 use super::marker::{FORMAT, Marker, Scope};
+use super::open_error::OpenError;
 use super::state::State;
 use crate::sys::mountinfo::{self, Location};
 
@@ -48,93 +52,6 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Why a root is not served. Each message names the cause and the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is nothing at the path.
-    #[error("root {0} does not exist: mount its disk, or make it with 'dirvol init {0}'")]
-    Missing(PathBuf),
-    /// There is something else at the path.
-    #[error("root {0} is not a directory: give another --root")]
-    NotADirectory(PathBuf),
-    /// The directory is not a root of ours.
-    #[error("root {0} has no {MARKER}: make it a root with 'dirvol init {0}'")]
-    Unmarked(PathBuf),
-    /// The directory is not a root of ours, and holds something.
-    #[error(
-        "root {0} has no {MARKER} and is not empty: give an empty directory, or mount the disk \
-         that belongs here"
-    )]
-    Occupied(PathBuf),
-    /// The directory is not a root of ours, and one of ours was there before.
-    #[error(
-        "root {path} has no {MARKER}, and root {known} was served last: mount its disk; or, to \
-         begin anew, run 'dirvol init {path}' and accept the id it prints with DIRVOL_ACCEPT_ROOT"
-    )]
-    Vanished {
-        /// Where it was.
-        path: PathBuf,
-        /// Which it was.
-        known: String,
-    },
-    /// The directory is another root.
-    #[error(
-        "root {path} is {found}, and {known} was served last: mount the disk of that one, or \
-         accept this one with DIRVOL_ACCEPT_ROOT={found}"
-    )]
-    Other {
-        /// Where it is.
-        path: PathBuf,
-        /// Which is there.
-        found: String,
-        /// Which was there.
-        known: String,
-    },
-    /// The marker is there and says nothing that can be used.
-    #[error("root {path}: {MARKER} cannot be used: {why}: restore it from a copy")]
-    Marker {
-        /// The root.
-        path: PathBuf,
-        /// What is wrong with the marker.
-        why: String,
-    },
-    /// The root was made for another scope.
-    #[error(
-        "root {path} was made for scope {found}, and --scope {asked} is asked for: serve it with \
-         --scope {found}, or give another --root",
-        found = found.as_str(),
-        asked = asked.as_str()
-    )]
-    Scope {
-        /// The root.
-        path: PathBuf,
-        /// What it was made for.
-        found: Scope,
-        /// What the settings say.
-        asked: Scope,
-    },
-    /// Another driver serves the root.
-    #[error("root {0} is served by another dirvol: stop that one, or give another --root")]
-    Busy(PathBuf),
-    /// The root has lost the directory of its volumes.
-    #[error("root {0} has lost its directory '{VOLUMES}': restore it, or make it if it was empty")]
-    NoVolumes(PathBuf),
-    /// The root that was held is not at its path any more.
-    #[error("root {0} is gone from its path: mount its disk, or move it back")]
-    Moved(PathBuf),
-    /// A change could not be made durable; what is on the disk is not known.
-    #[error("root {path}: {why}; the root is opened anew: see the kernel's log for its disk")]
-    Unsynced {
-        /// The root.
-        path: PathBuf,
-        /// What failed.
-        why: String,
-    },
-    /// The disk refuses.
-    #[error("{0}: see the kernel's log for this disk, and who may read it")]
-    Disk(#[from] Error),
-}
-
 /// An open root, held by its lock until it is dropped.
 #[derive(Debug)]
 pub struct Root {
@@ -146,10 +63,12 @@ pub struct Root {
     pub(super) doomed: Mutex<Vec<FileName>>,
     /// The first sync of `volumes/` or `trash/` that failed.
     unsynced: OnceLock<String>,
+    /// Whether it was given up, and what still runs should end.
+    lost: AtomicBool,
     dir: Dir,
     id: String,
     state: State,
-    _lock: File,
+    _locks: [File; 3],
 }
 
 /// Makes the directory at `path` a root, and the directory itself where it is
@@ -158,21 +77,27 @@ pub struct Root {
 /// # Errors
 /// It is not empty, or served, or the disk refuses; nothing is changed then.
 pub fn init(path: &Path, scope: Scope) -> Result<String, OpenError> {
-    if matches!(dir::identity_at(path), Ok(None)) && !path.exists() {
+    if !path.exists() {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| Error { op: "mkdir", path: path.to_path_buf(), source })?;
-        if let Some(parent) = path.parent() {
+        for parent in path.ancestors().skip(1) {
             Dir::open(parent, None)?.sync()?;
         }
     }
     let dir = open_dir(path, None)?;
     if let Some(marker) = read_marker(&dir)? {
-        return Ok(marker.id);
+        let (path, found) = (path.to_path_buf(), marker.scope);
+        let same = found == scope;
+        return if same {
+            Ok(marker.id)
+        } else {
+            Err(OpenError::Scope { path, found, asked: scope })
+        };
     }
     if !is_empty(&dir)? {
         return Err(OpenError::Occupied(path.to_path_buf()));
     }
-    let _lock = lock(&dir)?;
+    let _locks = lock(&dir)?;
     make(&dir, scope).map(|marker| marker.id)
 }
 
@@ -181,7 +106,7 @@ impl Root {
     /// module's documentation for what is left to do after a crash.
     ///
     /// # Errors
-    /// Each [`OpenError`]; nothing but the state directory is changed then.
+    /// Each [`OpenError`]. No volume and no entry of the trash is changed then.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         let path = &settings.path;
         let state = State::open(&settings.state_dir)?;
@@ -193,7 +118,9 @@ impl Root {
             Some(marker) => accept(settings, marker, known)?,
             None => may_make(settings, &dir, known)?,
         }
-        let lock = lock(&dir)?;
+        let [lock, dir_lock] = lock(&dir)?;
+        let state_lock =
+            state.lock()?.ok_or_else(|| OpenError::StateBusy(settings.state_dir.clone()))?;
         let marker = match marker {
             Some(marker) => marker,
             None => make(&dir, settings.scope)?,
@@ -202,10 +129,8 @@ impl Root {
         if !dir.has_dir(VOLUMES)? {
             return Err(OpenError::NoVolumes(path.clone()));
         }
-        for name in [STAGING, TRASH] {
-            if !dir.has_dir(name)? {
-                dir.make_dir(name)?;
-            }
+        if make_dirs(&dir, &[STAGING, TRASH])? {
+            dir.sync()?;
         }
         let [volumes, staging, trash] = [VOLUMES, STAGING, TRASH]
             .map(|name| dir.open_dir(&FileName::new(name).expect("it is one component")));
@@ -221,10 +146,11 @@ impl Root {
             trash,
             doomed,
             unsynced: OnceLock::new(),
+            lost: AtomicBool::new(false),
             dir,
             id: marker.id,
             state,
-            _lock: lock,
+            _locks: [lock, dir_lock, state_lock],
         })
     }
 
@@ -262,13 +188,29 @@ impl Root {
         self.dir.space()
     }
 
-    /// Returns where the root lies, to look for its mounts.
+    /// Returns where the root lies, to look for its mounts. The path is opened
+    /// anew: the mount that the held descriptor came by may have been replaced
+    /// by another one of the same file system.
     ///
     /// # Errors
-    /// `/proc` does not say.
-    pub fn location(&self) -> std::io::Result<Location> {
-        use std::os::fd::AsFd;
-        mountinfo::locate(self.dir.as_fd())
+    /// `/proc` does not say, or the path is not the root any more.
+    pub fn location(&self) -> io::Result<Location> {
+        let now = Dir::open(&self.path, None).map_err(io::Error::other)?;
+        let identity = |dir: &Dir| dir.identity().map_err(io::Error::other);
+        if identity(&now)? != identity(&self.dir)? {
+            return Err(io::Error::other(OpenError::Moved(self.path.clone())));
+        }
+        mountinfo::locate(now.as_fd())
+    }
+
+    /// Ends what still runs on this root, as soon as it can be ended.
+    pub fn give_up(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the root was given up.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Returns a name for something new in `staging/`.
@@ -282,11 +224,40 @@ impl Root {
 
     /// Makes the renames into or out of `dir` durable. Where that fails, the
     /// root is done for: the kernel may have dropped what it could not write,
-    /// and a second sync that succeeds would prove nothing.
+    /// and a second sync that succeeds would prove nothing. The kernel tells a
+    /// failure to one of those who wait for it, so all of them look here.
     pub(super) fn commit(&self, dir: &Dir) -> Result<(), Error> {
+        self.refuse_unsynced(dir)?;
         dir.sync().inspect_err(|error| {
             let _first_stays = self.unsynced.set(error.to_string());
-        })
+        })?;
+        self.refuse_unsynced(dir)
+    }
+
+    fn refuse_unsynced(&self, dir: &Dir) -> Result<(), Error> {
+        match self.unsynced.get() {
+            None => Ok(()),
+            Some(why) => {
+                let source = io::Error::other(format!("not after this: {why}"));
+                Err(Error { op: "fsync", path: dir.path().to_path_buf(), source })
+            }
+        }
+    }
+
+    /// Makes what is in `volumes/` durable, whoever put it there.
+    ///
+    /// # Errors
+    /// The disk refuses, and this root is done for.
+    pub fn sync_volumes(&self) -> Result<(), Error> {
+        self.commit(&self.volumes)
+    }
+
+    /// Writes the whole file system to the disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn sync_file_system(&self) -> Result<(), Error> {
+        self.dir.sync_file_system()
     }
 }
 
@@ -333,17 +304,32 @@ fn may_make(settings: &Settings, dir: &Dir, known: Option<String>) -> Result<(),
     }
 }
 
-/// Takes the root's lock with flock(2), which the kernel gives back however its
-/// holder ends.
-fn lock(dir: &Dir) -> Result<File, OpenError> {
+/// Takes the root's locks with flock(2), which the kernel gives back however
+/// their holder ends: that of the file `lock`, and, since a file can be deleted,
+/// that of the directory itself.
+fn lock(dir: &Dir) -> Result<[File; 2], OpenError> {
+    let busy = || OpenError::Busy(dir.path().to_path_buf());
     let file = dir.open_file(LOCK)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Busy(dir.path().to_path_buf())),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(busy()),
         Err(TryLockError::Error(source)) => {
-            Err(Error { op: "flock", path: dir.path().join(LOCK), source }.into())
+            return Err(Error { op: "flock", path: dir.path().join(LOCK), source }.into());
         }
     }
+    Ok([file, dir.lock()?.ok_or_else(busy)?])
+}
+
+/// Makes the directories that are missing, and returns whether there were any.
+fn make_dirs(dir: &Dir, names: &[&str]) -> Result<bool, Error> {
+    let mut made = false;
+    for name in names {
+        if !dir.has_dir(name)? {
+            dir.make_dir(name)?;
+            made = true;
+        }
+    }
+    Ok(made)
 }
 
 /// Makes an empty directory a root. The marker comes last, so a root that has
@@ -355,11 +341,7 @@ fn make(dir: &Dir, scope: Scope) -> Result<Marker, OpenError> {
         return Ok(marker);
     }
     dir.set_mode(0o700)?;
-    for name in [VOLUMES, STAGING, TRASH] {
-        if !dir.has_dir(name)? {
-            dir.make_dir(name)?;
-        }
-    }
+    make_dirs(dir, &[VOLUMES, STAGING, TRASH])?;
     let id = crate::sys::random::uuid().map_err(|source| Error {
         op: "getrandom",
         path: dir.path().to_path_buf(),

@@ -5,9 +5,11 @@
 //! of a disk that is not mounted, is not taken for it; and which names that root
 //! has, so that "no such volume" is never said of one of them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use super::dir::{Dir, Error, Result};
 use super::layout::{FileName, ROOT_ID, ROOT_ID_NEW, SEEN};
@@ -15,11 +17,12 @@ use super::layout::{FileName, ROOT_ID, ROOT_ID_NEW, SEEN};
 /// Far more than a UUID needs.
 const ROOT_ID_LIMIT: u64 = 256;
 
-/// The state directory, open.
+/// The state directory. What is in it is found by its path each time, so that
+/// one that was deleted is made again.
 #[derive(Debug)]
 pub struct State {
+    path: PathBuf,
     dir: Dir,
-    seen: Dir,
 }
 
 impl State {
@@ -28,18 +31,16 @@ impl State {
     /// # Errors
     /// It can be neither opened nor made.
     pub fn open(path: &Path) -> Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| Error {
-            op: "mkdir",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let dir = Dir::open(path, None)?;
-        if !dir.has_dir(SEEN)? {
-            dir.make_dir(SEEN)?;
-            dir.sync()?;
-        }
-        let seen = Dir::open(&path.join(SEEN), None)?;
-        Ok(Self { dir, seen })
+        make(path)?;
+        let state = Self { path: path.to_path_buf(), dir: Dir::open(path, None)? };
+        state.names()?;
+        Ok(state)
+    }
+
+    /// Takes the state directory for one driver, for as long as the returned
+    /// file lives, or returns `None` where another one has it.
+    pub(super) fn lock(&self) -> Result<Option<File>> {
+        self.dir.lock()
     }
 
     /// Returns the id of the root that was served last, if one was.
@@ -72,7 +73,7 @@ impl State {
     /// # Errors
     /// The disk refuses.
     pub fn note(&self, name: &FileName) -> Result<()> {
-        self.seen.open_file(name.as_str()).map(drop)
+        self.names()?.open_file(name.as_str()).map(drop)
     }
 
     /// Notes that the root has no volume `name`.
@@ -81,7 +82,7 @@ impl State {
     /// The disk refuses. A name too many does no harm: it makes a Get wait, for
     /// a volume that is not there, while the root is not there.
     pub fn forget(&self, name: &FileName) -> Result<()> {
-        self.seen.delete_file(name)
+        self.names()?.delete_file(name)
     }
 
     /// Returns whether the root has, or had, a volume `name`.
@@ -89,7 +90,7 @@ impl State {
     /// # Errors
     /// It cannot be told.
     pub fn has_seen(&self, name: &FileName) -> Result<bool> {
-        Ok(self.seen.read(name.as_str(), 0)?.is_some())
+        Ok(self.names()?.read(name.as_str(), 0)?.is_some())
     }
 
     /// Returns all the names that are noted.
@@ -98,10 +99,27 @@ impl State {
     /// The directory cannot be read.
     pub fn seen(&self) -> Result<Vec<FileName>> {
         let mut names = Vec::new();
-        self.seen.each(|name, _| {
+        self.names()?.each(|name, _| {
             names.extend(name.to_str().ok().and_then(FileName::new));
             Ok(())
         })?;
         Ok(names)
     }
+
+    /// Opens the directory of the names.
+    fn names(&self) -> Result<Dir> {
+        let path = self.path.join(SEEN);
+        match Dir::open(&path, None) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                make(&path)?;
+                Dir::open(&path, None)
+            }
+            opened => opened,
+        }
+    }
+}
+
+fn make(path: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| Error { op: "mkdir", path: path.to_path_buf(), source })
 }

@@ -87,17 +87,32 @@ impl Root {
         Ok(true)
     }
 
+    /// Returns whether there is anything for [`Root::sweep`].
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.lock().expect("no holder of this lock panics").is_empty()
+    }
+
     /// Deletes everything that is doomed, and returns what could not be deleted.
     /// That is not tried again before the root is opened anew, so that one file
-    /// that cannot be deleted is told of once.
+    /// that cannot be deleted is told of once. It ends early on a root that was
+    /// given up.
     pub fn sweep(&self) -> Vec<Error> {
         let mut failed = Vec::new();
-        loop {
+        while !self.is_lost() {
             let next = self.doomed.lock().expect("no holder of this lock panics").pop();
-            let Some(tree) = next else { return failed };
+            let Some(tree) = next else { break };
             let mut moved = Vec::new();
-            failed.extend(delete_tree(&self.staging, &tree, &mut moved).err());
+            let deleted = delete_tree(self, &tree, &mut moved);
+            if deleted.is_err() && moved.is_empty() {
+                failed.extend(deleted.err());
+                continue;
+            }
+            if deleted.is_err() {
+                // What was moved out of it goes first, and then the rest.
+                self.doom(tree);
+            }
             moved.into_iter().for_each(|tree| self.doom(tree));
         }
+        failed
     }
 }

@@ -29,6 +29,12 @@ pub struct Stored {
     pub has_data: bool,
 }
 
+impl Stored {
+    fn unreadable(why: String) -> Self {
+        Self { record: Err(why), has_data: false }
+    }
+}
+
 /// How a creation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
@@ -58,8 +64,11 @@ impl Root {
             Ok(volume) => volume,
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
             Err(error) if matches!(error.errno(), Some(Errno::ENOTDIR | Errno::ELOOP)) => {
-                let record = Err("it is not a directory".to_owned());
-                return Ok(Some(Stored { record, has_data: false }));
+                return Ok(Some(Stored::unreadable("it is not a directory".into())));
+            }
+            // It is there, and only itself not to be read: others are not its matter.
+            Err(error) if self.volumes.has_dir(name.as_str()).is_ok_and(|there| there) => {
+                return Ok(Some(Stored::unreadable(error.to_string())));
             }
             Err(error) => return Err(error),
         };
@@ -68,7 +77,10 @@ impl Root {
             Ok(None) => Err(format!("it has no {RECORD}")),
             Err(error) => Err(error.to_string()),
         };
-        Ok(Some(Stored { record, has_data: volume.has_dir(DATA)? }))
+        Ok(Some(match volume.has_dir(DATA) {
+            Ok(has_data) => Stored { record, has_data },
+            Err(error) => Stored::unreadable(error.to_string()),
+        }))
     }
 
     /// Creates the volume `name` with an empty data directory: all of it, or

@@ -28,6 +28,8 @@ pub struct Use {
     pub pid: u32,
     /// The mounted directory, relative to the location.
     pub path: PathBuf,
+    /// Where it is mounted, as that process sees it.
+    pub mountpoint: PathBuf,
 }
 
 /// Finds where the open directory `dir` lies.
@@ -85,7 +87,8 @@ pub fn uses(location: &Location) -> io::Result<Vec<Use>> {
         for mount in mounts.filter(|mount| mount.device == location.device) {
             match mount.root.strip_prefix(&location.path) {
                 Ok(path) if !path.as_os_str().is_empty() => {
-                    found.push(Use { pid, path: path.to_path_buf() });
+                    let path = path.to_path_buf();
+                    found.push(Use { pid, path, mountpoint: mount.mountpoint.clone() });
                 }
                 _ => {}
             }

@@ -4,13 +4,19 @@
 //! stays mute keeps dockerd from starting, and one that is absent costs it 15 s
 //! for each volume it knows.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::store::{OpenError, Root, Settings};
 
-/// How long an operation waits for the first attempt to open the root.
-const OPENING: Duration = Duration::from_secs(4);
+/// How long an operation waits for the first attempt to open the root. Podman
+/// gives up after 5 s.
+const OPENING: Duration = Duration::from_secs(3);
+
+/// A check that has not ended after this waits for a disk that hangs.
+const HANGING: Duration = Duration::from_secs(5);
+
+const HANGS: &str = "the disk of its root does not answer: see the kernel's log";
 
 /// What happened to the root, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +38,15 @@ pub enum Change {
 pub struct Availability {
     state: Mutex<State>,
     opened: Condvar,
+    /// Since when the running check runs.
+    checking: Mutex<Option<Instant>>,
+    /// The root that was given up last: an operation may still run on it.
+    given_up: Mutex<Weak<Root>>,
 }
 
 #[derive(Debug)]
 enum State {
-    Opening,
+    Opening { since: Instant },
     Available(Arc<Root>),
     Unavailable { reason: String, since: Instant, told: bool },
 }
@@ -44,7 +54,12 @@ enum State {
 impl Default for Availability {
     /// Begins without a root; [`Availability::check`] opens it.
     fn default() -> Self {
-        Self { state: Mutex::new(State::Opening), opened: Condvar::new() }
+        Self {
+            state: Mutex::new(State::Opening { since: Instant::now() }),
+            opened: Condvar::new(),
+            checking: Mutex::default(),
+            given_up: Mutex::default(),
+        }
     }
 }
 
@@ -54,14 +69,17 @@ impl Availability {
     /// # Errors
     /// The reason why there is none.
     pub fn root(&self) -> Result<Arc<Root>, String> {
-        let opening = |state: &mut State| matches!(state, State::Opening);
+        if self.hanging().is_some() {
+            return Err(HANGS.into());
+        }
+        let opening = |state: &mut State| matches!(state, State::Opening { .. });
         let state = self
             .opened
             .wait_timeout_while(self.state(), OPENING, opening)
             .unwrap_or_else(PoisonError::into_inner)
             .0;
         match &*state {
-            State::Opening => Err("its root is being opened, and the disk does not answer".into()),
+            State::Opening { .. } => Err(HANGS.into()),
             State::Available(root) => Ok(Arc::clone(root)),
             State::Unavailable { reason, .. } => Err(reason.clone()),
         }
@@ -69,8 +87,11 @@ impl Availability {
 
     /// Returns the reason why there is no root, and since when, without waiting.
     pub fn unavailable(&self) -> Option<(String, Instant)> {
+        if let Some(since) = self.hanging() {
+            return Some((HANGS.into(), since));
+        }
         match &*self.state() {
-            State::Opening => Some(("its root is being opened".into(), Instant::now())),
+            State::Opening { since } => Some(("its root is being opened".into(), *since)),
             State::Available(_) => None,
             State::Unavailable { reason, since, .. } => Some((reason.clone(), *since)),
         }
@@ -83,12 +104,22 @@ impl Availability {
         if matches!(&*state, State::Available(held) if Arc::ptr_eq(held, root)) {
             let (reason, since) = (error.to_string(), Instant::now());
             *state = State::Unavailable { reason, since, told: false };
+            drop(state);
+            root.give_up();
+            *lock(&self.given_up) = Arc::downgrade(root);
         }
     }
 
     /// Checks the root that is held, or tries to open one, and returns what is
     /// new. Meant to be called every second, by one thread.
     pub fn check(&self, settings: &Settings) -> Option<Change> {
+        *lock(&self.checking) = Some(Instant::now());
+        let change = self.check_now(settings);
+        *lock(&self.checking) = None;
+        change
+    }
+
+    fn check_now(&self, settings: &Settings) -> Option<Change> {
         let held = match &*self.state() {
             State::Available(root) => Some(Arc::clone(root)),
             _ => None,
@@ -111,7 +142,14 @@ impl Availability {
                 Some(Change::Opened { id })
             }
             Err(error) => {
-                self.refuse(error.to_string());
+                let ours = lock(&self.given_up).strong_count() > 0;
+                self.refuse(match error {
+                    OpenError::Busy(path) if ours => format!(
+                        "root {} was given up, and an operation on it has not ended yet",
+                        path.display()
+                    ),
+                    error => error.to_string(),
+                });
                 self.opened.notify_all();
                 self.tell()
             }
@@ -144,9 +182,18 @@ impl Availability {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment, so it is whole even if
-        // its holder panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns since when a check hangs.
+    fn hanging(&self) -> Option<Instant> {
+        lock(&self.checking).filter(|since| since.elapsed() > HANGING)
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Every change of what is behind these locks is one assignment, so it is whole
+/// even if its holder panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

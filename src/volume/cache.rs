@@ -53,6 +53,12 @@ impl Cache {
         self.entries.get(name).map(|(_, volume)| volume)
     }
 
+    /// Forgets everything: another root is served.
+    pub fn clear(&mut self) {
+        self.changes += 1;
+        self.entries.clear();
+    }
+
     /// Forgets `name`, which was changed, or found to be absent.
     pub fn changed(&mut self, name: &VolumeName) {
         self.changes += 1;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::collect::is_low;
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
@@ -88,14 +89,16 @@ impl Driver {
             return Ok(Removed::Absent);
         };
         let record = self.usable(&volume)?;
-        self.refuse_if_in_use(&root, name)?;
+        let known = self.refuse_if_in_use(&root, name)?;
         let retain = match record.stated.retain {
             Some(retain) => retain,
             None if name.is_anonymous() => Duration::ZERO,
             None => record.in_force(&self.builtin).retain.expect("there is a built-in retention"),
         };
         let removed = self.with_room(&root, || {
-            if retain.is_zero() {
+            // Nothing is deleted while it cannot be told who uses it: from the
+            // trash it goes as soon as it can.
+            if retain.is_zero() && known {
                 return Ok(if root.discard(name.file())? {
                     Removed::Deleted
                 } else {
@@ -137,6 +140,7 @@ impl Driver {
             write_for_fixture(&root, name, url, id)
                 .map_err(|error| Error::Disk(name.clone(), error))?;
         }
+        self.note_found(&root, name);
         self.holders().mount(name, id);
         self.wake_collector_if_low(&root);
         Ok(self.mountpoint(name))
@@ -156,14 +160,23 @@ impl Driver {
         root: &Root,
         change: impl Fn() -> store::dir::Result<T>,
     ) -> store::dir::Result<T> {
+        // Where space is not what is short, one entry is the most to be given
+        // for an error that no purge may ever mend.
+        let mut last = false;
         loop {
             match change() {
                 // The state directory may be full too, and no purge helps that.
                 Err(error)
-                    if error.errno() == Some(Errno::ENOSPC)
+                    if !last
+                        && error.errno() == Some(Errno::ENOSPC)
                         && error.path.starts_with(&self.settings.root.path)
-                        && root.verify().is_ok()
-                        && self.make_room(root) => {}
+                        && root.verify().is_ok() =>
+                {
+                    last = !root.space().is_ok_and(is_low);
+                    if !self.make_room(root) {
+                        return Err(error);
+                    }
+                }
                 done => return done,
             }
         }
@@ -186,18 +199,27 @@ impl Driver {
             None => {
                 // Somebody may have put it here behind the driver's back.
                 let noted = root.state().note(volume.name.file());
-                noted.map_err(|error| Error::Disk(volume.name.clone(), error))?;
+                noted.and_then(|()| root.sync_volumes()).map_err(|error| {
+                    self.give_up_if_unsynced(root);
+                    Error::Disk(volume.name.clone(), error)
+                })?;
                 Ok(Created::Existing)
             }
         }
     }
 
-    fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<(), Error> {
-        if let Some(pid) = Evidence::gather(root).user(&volume_data(name.file())) {
-            return Err(Error::InUse(name.clone(), format!("process {pid}, which has it mounted")));
+    /// Returns whether the kernel could be asked.
+    fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<bool, Error> {
+        let evidence = Evidence::gather(root);
+        if let Ok(evidence) = &evidence
+            && let Some(user) = evidence.user(&volume_data(name.file()))
+        {
+            let (pid, at) = (user.pid, user.mountpoint.display());
+            let by = format!("process {pid}, which has it mounted at {at}");
+            return Err(Error::InUse(name.clone(), by));
         }
         match self.holders().starting(name) {
-            None => Ok(()),
+            None => Ok(evidence.is_ok()),
             Some(holder) => {
                 let since = humantime::format_rfc3339_seconds(holder.since);
                 let by = format!("mount ID {:.12}, which asked for it at {since}", holder.id);

@@ -1,7 +1,7 @@
 //! What goes on behind the requests: the trash is emptied when its time is up or
 //! its space is needed, and trees that nobody needs are deleted.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::driver::Driver;
@@ -36,28 +36,46 @@ pub struct Report {
     pub failed: Vec<String>,
 }
 
-/// Where the collecting thread waits for work.
+/// Where the collecting thread waits for work, and what others did of it.
 #[derive(Debug, Default)]
 pub struct Collector {
-    work: Mutex<bool>,
+    work: Mutex<Work>,
     announced: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    announced: bool,
+    /// Whether a root was opened since the last collection.
+    opened: bool,
+    /// What operations purged because they found the disk full.
+    purged: Vec<TrashName>,
 }
 
 impl Collector {
     /// Announces work.
     pub fn wake(&self) {
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.work().announced = true;
         self.announced.notify_one();
+    }
+
+    /// Announces that a root was opened.
+    pub fn opened(&self) {
+        self.work().opened = true;
+        self.wake();
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until work is announced, or [`EVERY`] has passed.
     fn wait(&self) {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut work, _) = self
             .announced
-            .wait_timeout_while(work, EVERY, |work| !*work)
+            .wait_timeout_while(self.work(), EVERY, |work| !work.announced)
             .unwrap_or_else(PoisonError::into_inner);
-        *work = false;
+        work.announced = false;
     }
 }
 
@@ -67,56 +85,68 @@ impl Driver {
         self.collector.wait();
     }
 
-    /// Purges what is expired, and the oldest of the rest while space is low;
-    /// then deletes what was purged or discarded. An entry that somebody still
-    /// has mounted is left alone. Meant for one thread.
+    /// Deletes what was discarded; purges what is expired, and the oldest of the
+    /// rest while space is low even so. An entry that somebody still has mounted
+    /// is left alone, and so are all where that cannot be told. Meant for one
+    /// thread.
     pub fn collect(&self) -> Report {
         let mut report = Report::default();
-        let Ok(root) = self.root() else { return report };
-        let entries = match root.trash() {
-            Ok(entries) => entries,
-            Err(error) => {
-                report.failed.push(error.to_string());
-                Vec::new()
-            }
-        };
-        let mut evidence = None;
-        for entry in entries {
-            let reason = if self.is_expired(&root, &entry) {
+        let Ok(root) = self.checked_root() else { return report };
+        let purged = std::mem::take(&mut self.collector.work().purged);
+        report.purged.extend(purged.into_iter().map(|entry| (entry, Reason::LowSpace)));
+        if std::mem::take(&mut self.collector.work().opened)
+            && let Err(error) = self.reconcile(&root)
+        {
+            report.failed.push(format!("the names in the state directory: {error}"));
+        }
+        // First what nobody can want back: it may be all the space that is needed.
+        sweep(&root, &mut report);
+        if let Err(failed) = self.purge_due(&root, &mut report) {
+            report.failed.push(failed);
+        }
+        sweep(&root, &mut report);
+        report
+    }
+
+    /// Ends at the first failure: what comes after it could not be trusted.
+    fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
+        for entry in root.trash().map_err(|error| error.to_string())? {
+            let reason = if self.is_expired(root, &entry) {
                 Reason::Expired
             } else if root.space().is_ok_and(is_low) {
                 Reason::LowSpace
             } else {
                 continue;
             };
-            let evidence = evidence.get_or_insert_with(|| Evidence::gather(&root));
-            if evidence.user(&trash_data(&entry)).is_some() {
-                continue;
-            }
-            match root.purge(&entry) {
-                Ok(true) => report.purged.push((entry, reason)),
-                Ok(false) => {}
-                Err(error) => report.failed.push(error.to_string()),
+            if purge(root, &entry)? {
+                report.purged.push((entry, reason));
             }
             if reason == Reason::LowSpace {
-                // Now, so that the next look at the space sees what it freed.
-                report.failed.extend(root.sweep().iter().map(ToString::to_string));
+                sweep(root, report);
+                // Some file systems count space as free only when it was written.
+                root.sync_file_system().map_err(|error| error.to_string())?;
             }
         }
-        report.failed.extend(root.sweep().iter().map(ToString::to_string));
-        report
+        Ok(())
     }
 
-    /// Purges and deletes the oldest entry that nobody has mounted, and returns
-    /// whether there was one.
+    /// Makes room for an operation that found the disk full: deletes what was
+    /// discarded, or else the oldest entry that nobody has mounted. Returns
+    /// whether there was anything.
     pub(super) fn make_room(&self, root: &Root) -> bool {
-        let evidence = Evidence::gather(root);
+        let mut report = Report::default();
+        if root.has_doomed() {
+            sweep(root, &mut report);
+            return true;
+        }
         let entries = root.trash().unwrap_or_default();
-        let free = |entry: &&TrashName| evidence.user(&trash_data(entry)).is_none();
-        let purged = entries.iter().find(free).is_some_and(|entry| root.purge(entry).is_ok());
-        // Ignoring what could not be deleted: the caller finds out by trying again.
-        let _stuck = root.sweep();
-        purged
+        let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
+        sweep(root, &mut report);
+        let found = purged.is_some();
+        // The collector tells of it.
+        self.collector.work().purged.extend(purged);
+        self.collector.wake();
+        found
     }
 
     pub(super) fn wake_collector_if_low(&self, root: &Root) {
@@ -139,8 +169,24 @@ impl Driver {
     }
 }
 
+/// Purges an entry, unless somebody has it mounted at this moment, and returns
+/// whether it did.
+fn purge(root: &Root, entry: &TrashName) -> Result<bool, String> {
+    let evidence = Evidence::gather(root).map_err(|error| {
+        format!("nothing is purged while it cannot be told who uses it: {error}")
+    })?;
+    if evidence.user(&trash_data(entry)).is_some() {
+        return Ok(false);
+    }
+    root.purge(entry).map_err(|error| error.to_string())
+}
+
+fn sweep(root: &Root, report: &mut Report) {
+    report.failed.extend(root.sweep().iter().map(ToString::to_string));
+}
+
 /// Returns whether free space is below 10 % and below 20 GiB.
-fn is_low(space: Space) -> bool {
+pub(super) fn is_low(space: Space) -> bool {
     space.free < LOW.min(space.total / 10)
 }
 

@@ -41,6 +41,8 @@ pub struct Driver {
     pub(super) collector: Collector,
     pub(super) builtin: Options,
     pub(super) locks: Locks,
+    /// The id of the root that was served last.
+    served: Mutex<Option<String>>,
     cache: Mutex<Cache>,
     holders: Mutex<Holders>,
 }
@@ -54,6 +56,7 @@ impl Driver {
             availability: Availability::default(),
             collector: Collector::default(),
             locks: Locks::default(),
+            served: Mutex::default(),
             cache: Mutex::default(),
             holders: Mutex::default(),
         }
@@ -73,10 +76,13 @@ impl Driver {
     /// be called every second, by one thread.
     pub fn check(&self) -> Option<Change> {
         let change = self.availability.check(&self.settings.root);
-        if let Some(Change::Opened { .. }) = change {
-            // It may be another root than before.
-            *self.cache() = Cache::default();
-            self.collector.wake();
+        if let Some(Change::Opened { id }) = &change {
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            if served.as_ref() != Some(id) {
+                self.cache().clear();
+                *served = Some(id.clone());
+            }
+            self.collector.opened();
         }
         change
     }
@@ -85,21 +91,24 @@ impl Driver {
     /// after it was opened.
     ///
     /// # Errors
-    /// The disk refuses; the names are then brought in line by the next call.
-    pub fn reconcile(&self) -> Result<(), Error> {
-        let Ok(root) = self.root() else { return Ok(()) };
+    /// The first failure; the other names are brought in line all the same.
+    pub(super) fn reconcile(&self, root: &Root) -> Result<(), Error> {
         let seen: HashSet<_> = root.state().seen().map_err(Error::Root)?.into_iter().collect();
         let names: HashSet<_> = root.names().map_err(Error::Root)?.into_iter().collect();
         let differing = seen.symmetric_difference(&names).cloned();
+        let mut first = Ok(());
         for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
             let _lock = self.locks.lock(&name);
-            let there = root.read(name.file()).map_err(Error::Root)?.is_some();
+            // One that cannot be told is not known to be absent.
+            let there = !matches!(root.read(name.file()), Ok(None));
             let state = root.state();
             let noted = if there { state.note(name.file()) } else { state.forget(name.file()) };
-            noted.map_err(Error::Root)?;
+            if first.is_ok() {
+                first = noted.map_err(Error::Root);
+            }
         }
-        Ok(())
+        first
     }
 
     /// Returns the root.

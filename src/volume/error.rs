@@ -1,6 +1,8 @@
 //! Why an operation on a volume failed: one line for the person who asked, with
 //! the volume, the cause and what to do.
 
+use nix::errno::Errno;
+
 use crate::store;
 
 use super::name::{MAX_LENGTH, VolumeName};
@@ -36,12 +38,23 @@ pub enum Error {
     #[error("dirvol is unavailable: {0}")]
     Unavailable(String),
     /// The disk refuses.
-    #[error("volume {0}: {1}")]
+    #[error("volume {0}: {1}; {cure}", cure = cure(.1))]
     Disk(VolumeName, store::Error),
     /// The disk refuses something that is not about one volume.
-    #[error("{0}")]
+    #[error("{0}; {cure}", cure = cure(.0))]
     Root(store::Error),
     /// A fixture's volume fails as it was told to.
     #[error("invalid argument")]
     Fixture,
+}
+
+/// What a person can do about an error of the disk.
+fn cure(error: &store::Error) -> &'static str {
+    match error.errno() {
+        Some(Errno::ENOSPC) => "free space or inodes on that disk",
+        Some(Errno::EDQUOT) => "free space, or raise the quota, on that disk",
+        Some(Errno::EROFS) => "mount that disk writable",
+        Some(Errno::EPERM | Errno::EACCES) => "give the driver the right to: run it as root",
+        _ => "see the kernel's log for that disk",
+    }
 }

@@ -1,5 +1,6 @@
 //! Who really has a volume mounted, from the kernel's own tables.
 
+use std::io;
 use std::path::Path;
 
 use crate::store::Root;
@@ -10,16 +11,20 @@ use crate::sys::mountinfo::{self, Use};
 pub struct Evidence(Vec<Use>);
 
 impl Evidence {
-    /// Looks now. Where `/proc` shows nothing, nothing is seen: the engine's own
-    /// references and the trash do the rest.
-    pub fn gather(root: &Root) -> Self {
-        let uses = root.location().and_then(|location| mountinfo::uses(&location));
-        Self(uses.unwrap_or_default())
+    /// Looks now. Of processes that are not visible, as from inside a managed
+    /// plugin, nothing is seen: the engine's own references and the trash do
+    /// the rest.
+    ///
+    /// # Errors
+    /// It cannot be told where the root lies, or who there is. Nothing may be
+    /// deleted then.
+    pub fn gather(root: &Root) -> io::Result<Self> {
+        mountinfo::uses(&root.location()?).map(Self)
     }
 
-    /// Returns a process that has the directory `data`, or one below it, mounted;
-    /// `data` is relative to the root.
-    pub fn user(&self, data: &Path) -> Option<u32> {
-        self.0.iter().find(|held| held.path.starts_with(data)).map(|held| held.pid)
+    /// Returns who has the directory `data`, or one below it, mounted; `data` is
+    /// relative to the root.
+    pub fn user(&self, data: &Path) -> Option<&Use> {
+        self.0.iter().find(|held| held.path.starts_with(data))
     }
 }

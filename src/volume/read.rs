@@ -44,6 +44,7 @@ impl Driver {
         let changes = self.cache().changes();
         match self.read(&root, name)? {
             Some(volume) => {
+                self.note_found(&root, name);
                 let volume = Arc::new(volume);
                 self.cache().put(Arc::clone(&volume), changes);
                 Ok(volume)
@@ -123,6 +124,14 @@ impl Driver {
     /// waits for the disk.
     pub fn holders_of(&self, name: &VolumeName) -> Vec<Holder> {
         self.holders().of(name).to_vec()
+    }
+
+    /// Notes in the state directory that there is a volume `name`, which may
+    /// have been put into the root behind the driver's back.
+    pub(super) fn note_found(&self, root: &Root, name: &VolumeName) {
+        // Ignoring: the volume is there, whatever is the matter with the state
+        // directory. A Create says it.
+        let _unnoted = root.state().note(name.file());
     }
 
     /// Reads the volume `name` from `root`, or `None` where there is none.
