@@ -167,7 +167,7 @@ fn collect_garbage(driver: &Driver) {
         }
     }
     for failed in report.failed {
-        tracing::warn!("collecting garbage: {failed}");
+        tracing::warn!("cannot delete from the trash: {failed}");
     }
     driver.wait_for_garbage();
 }

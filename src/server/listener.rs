@@ -52,7 +52,7 @@ impl Listeners {
     /// Somebody answers there, something else is there, or the kernel refuses.
     pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
         remove_if_stale(path)?;
         // The standard library asks for the longest backlog. dockerd connects

@@ -16,7 +16,7 @@ use super::reply::{Failure, Reply, response};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
 use crate::volume::change::{Created, Removed};
-use crate::volume::{Driver, Error, Fixture, Options, VolumeName};
+use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
 
 /// The longest body that is read.
 const BODY_LIMIT: usize = 1 << 20;
@@ -250,19 +250,20 @@ impl Call<'_> {
         }
     }
 
-    fn got(&mut self, volume: &crate::volume::Volume) -> Reply {
+    fn got(&mut self, volume: &Volume) -> Reply {
         if volume.is_ninja() {
             self.note = Some("test fixture: answered a null volume".into());
         }
         Reply::json(&Got::new(&self.app.driver, volume))
     }
 
-    /// Closes the connection over a volume that the root has or may have: dockerd
-    /// then keeps what it knows of it. While there is no root, or its disk does
-    /// not answer, it says of any other name that there is none: dockerd asks
-    /// every driver for names that it does not know, and closing those would hold
-    /// up the volumes of other drivers for 15 s.
-    async fn cannot_tell(&self, name: VolumeName, failure: Failure) -> Reply {
+    /// Answers where it cannot be told whether there is the volume `name`. While
+    /// there is no root, or its disk does not answer, the state directory knows
+    /// the names: a volume that the root has is answered as far as it is known,
+    /// and of any other name it is said that there is none, as dockerd asks every
+    /// driver for names that it does not know. Where that does not help, the
+    /// connection is closed: dockerd then keeps what it knows of the volume.
+    async fn cannot_tell(&mut self, name: VolumeName, failure: Failure) -> Reply {
         let about_the_root = match &failure {
             Failure::Volume(Error::Unavailable(_)) | Failure::Busy | Failure::Slow(_) => true,
             Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
@@ -272,9 +273,13 @@ impl Call<'_> {
         }
         let driver = Arc::clone(&self.app.driver);
         let wanted = name.clone();
-        let asked = spawn_blocking(move || driver.may_have(&wanted));
+        let asked = spawn_blocking(move || driver.has_seen(&wanted));
         match timeout(STATE_LIMIT, asked).await {
-            Ok(Ok(false)) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
+            Ok(Ok(Ok(true))) => {
+                let health = Health::Unknown(failure.to_string());
+                self.got(&Volume { name, record: None, health })
+            }
+            Ok(Ok(Ok(false))) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
             _ => Reply::Close(failure.to_string()),
         }
     }

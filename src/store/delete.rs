@@ -8,7 +8,8 @@ use std::io;
 
 use nix::errno::Errno;
 
-use super::dir::{Dir, Error, Kind, Mounts, Result};
+use super::dir::{Dir, Kind, Mounts};
+use super::error::{Error, Result};
 use super::layout::FileName;
 use super::root::Root;
 

@@ -19,29 +19,8 @@ use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
+use super::error::{Error, Result};
 use super::layout::FileName;
-
-/// A failed operation of the disk: what was tried, on what, and why it failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{op} {path}: {source}")]
-pub struct Error {
-    /// The operation, in the kernel's words.
-    pub op: &'static str,
-    /// What it was tried on.
-    pub path: PathBuf,
-    /// What the kernel said.
-    pub source: io::Error,
-}
-
-impl Error {
-    /// Returns the error number that the kernel gave, if it was the kernel.
-    pub fn errno(&self) -> Option<Errno> {
-        self.source.raw_os_error().map(Errno::from_raw)
-    }
-}
-
-/// The result of an operation of the disk.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// One change of the disk that is about to be made.
 #[derive(Debug)]
@@ -79,6 +58,10 @@ pub struct Space {
     pub free: u64,
     /// All the bytes there are.
     pub total: u64,
+    /// The files that may still be made.
+    pub inodes_free: u64,
+    /// All the files there may be; zero where that has no limit.
+    pub inodes: u64,
 }
 
 /// Whether reaching a directory may pass a mount that lies below it.
@@ -138,6 +121,8 @@ impl Dir {
         Ok(Space {
             free: stat.blocks_available().saturating_mul(unit),
             total: stat.blocks().saturating_mul(unit),
+            inodes_free: stat.files_available(),
+            inodes: stat.files(),
         })
     }
 

@@ -36,6 +36,7 @@
 
 mod delete;
 pub mod dir;
+pub mod error;
 pub mod layout;
 mod marker;
 mod open_error;
@@ -44,7 +45,8 @@ pub mod state;
 mod trash;
 mod volumes;
 
-pub use dir::{Error, Probe, Step};
+pub use dir::{Probe, Step};
+pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
 pub use open_error::OpenError;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::dir::Error;
+use super::error::Error;
 use super::layout::{MARKER, VOLUMES};
 use super::marker::Scope;
 
@@ -77,6 +77,11 @@ pub enum OpenError {
     /// Another driver uses the state directory, for another root.
     #[error("state directory {0} is used by another dirvol: give this one another --state-dir")]
     StateBusy(PathBuf),
+    /// The state directory that was held is not at its path any more.
+    #[error(
+        "state directory {0} is gone from its path: it is made anew, and the root opened again"
+    )]
+    StateMoved(PathBuf),
     /// The root has lost the directory of its volumes.
     #[error("root {0} has lost its directory '{VOLUMES}': restore it, or make it if it was empty")]
     NoVolumes(PathBuf),

@@ -10,7 +10,8 @@ use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 
-use super::dir::{self, Dir, Error, Probe, Space};
+use super::dir::{self, Dir, Probe, Space};
+use super::error::Error;
 use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRASH, VOLUMES};
 use super::marker::{FORMAT, Marker, Scope};
 use super::open_error::OpenError;
@@ -164,8 +165,9 @@ impl Root {
         &self.state
     }
 
-    /// Checks that what is at the root's path still is what is held here, and
-    /// that all of it could be synced.
+    /// Checks that what is at the paths of the root, of its volumes and of the
+    /// state directory still is what is held here, and that all of it could be
+    /// synced.
     ///
     /// # Errors
     /// It is not, or it cannot be told: this root must not be used any more.
@@ -173,11 +175,16 @@ impl Root {
         if let Some(why) = self.unsynced.get() {
             return Err(OpenError::Unsynced { path: self.path.clone(), why: why.clone() });
         }
-        if dir::identity_at(&self.path)? == Some(self.dir.identity()?) {
-            Ok(())
-        } else {
-            Err(OpenError::Moved(self.path.clone()))
+        if dir::identity_at(&self.path)? != Some(self.dir.identity()?) {
+            return Err(OpenError::Moved(self.path.clone()));
         }
+        if dir::identity_at(self.volumes.path())? != Some(self.volumes.identity()?) {
+            return Err(OpenError::NoVolumes(self.path.clone()));
+        }
+        if !self.state.is_in_place()? {
+            return Err(OpenError::StateMoved(self.state.path().to_path_buf()));
+        }
+        Ok(())
     }
 
     /// Returns the space of the root's file system.

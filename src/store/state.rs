@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::dir::{Dir, Error, Result};
+use super::dir::{Dir, identity_at};
+use super::error::{Error, Result};
 use super::layout::{FileName, ROOT_ID, ROOT_ID_NEW, SEEN};
 
 /// Far more than a UUID needs.
@@ -35,6 +36,16 @@ impl State {
         let state = Self { path: path.to_path_buf(), dir: Dir::open(path, None)? };
         state.names()?;
         Ok(state)
+    }
+
+    /// Returns the path of the state directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the directory at the path still is the one that is held.
+    pub(super) fn is_in_place(&self) -> Result<bool> {
+        Ok(identity_at(&self.path)? == Some(self.dir.identity()?))
     }
 
     /// Takes the state directory for one driver, for as long as the returned

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::delete::delete_tree;
-use super::dir::{Error, Result};
+use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
@@ -85,11 +85,6 @@ impl Root {
         self.commit(&self.trash)?;
         self.doom(doomed);
         Ok(true)
-    }
-
-    /// Returns whether there is anything for [`Root::sweep`].
-    pub fn has_doomed(&self) -> bool {
-        !self.doomed.lock().expect("no holder of this lock panics").is_empty()
     }
 
     /// Deletes everything that is doomed, and returns what could not be deleted.

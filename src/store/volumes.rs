@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::dir::Result;
+use super::error::Result;
 use super::layout::{DATA, FileName, RECORD};
 use super::root::Root;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
-use super::collect::is_low;
+use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
@@ -155,16 +155,13 @@ impl Driver {
     /// Runs `change`, and once more each time it fails for want of space and
     /// something could be purged. A change whose commit could not be synced is
     /// not run again: it would find itself done, and prove nothing.
-    fn with_room<T>(
-        &self,
-        root: &Root,
-        change: impl Fn() -> store::dir::Result<T>,
-    ) -> store::dir::Result<T> {
+    fn with_room<T>(&self, root: &Root, change: impl Fn() -> store::Result<T>) -> store::Result<T> {
+        let mut swept = false;
         // Where space is not what is short, one entry is the most to be given
         // for an error that no purge may ever mend.
         let mut last = false;
         loop {
-            match change() {
+            let error = match change() {
                 // The state directory may be full too, and no purge helps that.
                 Err(error)
                     if !last
@@ -172,12 +169,20 @@ impl Driver {
                         && error.path.starts_with(&self.settings.root.path)
                         && root.verify().is_ok() =>
                 {
-                    last = !root.space().is_ok_and(is_low);
-                    if !self.make_room(root) {
-                        return Err(error);
-                    }
+                    error
                 }
                 done => return done,
+            };
+            let short = root.space().is_ok_and(is_short);
+            if !swept {
+                // What was discarded may be all the space that is needed.
+                swept = true;
+                let _told_by_the_collector = root.sweep();
+                continue;
+            }
+            last = !short;
+            if !self.make_room(root) {
+                return Err(error);
             }
         }
     }
@@ -238,12 +243,7 @@ impl Driver {
 }
 
 /// The reference plugin writes where it listens and who mounts into the volume.
-fn write_for_fixture(
-    root: &Root,
-    name: &VolumeName,
-    url: &str,
-    id: &str,
-) -> store::dir::Result<()> {
+fn write_for_fixture(root: &Root, name: &VolumeName, url: &str, id: &str) -> store::Result<()> {
     root.replace_in_data(name.file(), "test", url.as_bytes())?;
     root.replace_in_data(name.file(), "mountID", id.as_bytes())
 }

@@ -130,18 +130,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Makes room for an operation that found the disk full: deletes what was
-    /// discarded, or else the oldest entry that nobody has mounted. Returns
-    /// whether there was anything.
+    /// Purges and deletes the oldest entry that nobody has mounted, for an
+    /// operation that found the disk full, and returns whether there was one.
     pub(super) fn make_room(&self, root: &Root) -> bool {
-        let mut report = Report::default();
-        if root.has_doomed() {
-            sweep(root, &mut report);
-            return true;
-        }
         let entries = root.trash().unwrap_or_default();
         let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
-        sweep(root, &mut report);
+        // Ignoring what could not be deleted: the operation finds that out.
+        let _stuck = root.sweep();
         let found = purged.is_some();
         // The collector tells of it.
         self.collector.work().purged.extend(purged);
@@ -186,8 +181,14 @@ fn sweep(root: &Root, report: &mut Report) {
 }
 
 /// Returns whether free space is below 10 % and below 20 GiB.
-pub(super) fn is_low(space: Space) -> bool {
+fn is_low(space: Space) -> bool {
     space.free < LOW.min(space.total / 10)
+}
+
+/// Returns whether purging may help an operation that found no space: bytes are
+/// low, or less than one file in a hundred may still be made.
+pub(super) fn is_short(space: Space) -> bool {
+    is_low(space) || space.inodes_free < space.inodes.div_ceil(100)
 }
 
 #[cfg(test)]
@@ -197,11 +198,22 @@ mod tests {
     #[test]
     fn space_is_low_below_a_tenth_and_below_20_gib() {
         const GIB: u64 = 1 << 30;
-        let low = |free, total| is_low(Space { free, total });
+        let low = |free, total| is_low(Space { free, total, inodes_free: 0, inodes: 0 });
         assert!(!low(10 * GIB, 100 * GIB));
         assert!(low(10 * GIB - 1, 100 * GIB));
         assert!(!low(20 * GIB, 1000 * GIB));
         assert!(low(20 * GIB - 1, 1000 * GIB));
         assert!(!low(0, 0));
+    }
+
+    #[test]
+    fn files_are_short_when_hardly_one_may_still_be_made() {
+        let short =
+            |inodes_free, inodes| is_short(Space { free: 1, total: 1, inodes_free, inodes });
+        assert!(short(0, 64));
+        assert!(!short(1, 64));
+        assert!(short(9, 1000));
+        assert!(!short(10, 1000));
+        assert!(!short(0, 0));
     }
 }

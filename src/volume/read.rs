@@ -75,11 +75,13 @@ impl Driver {
     }
 
     /// Returns whether the root is known to have, or to have had, a volume
-    /// `name`. It asks the state directory, not the root; where that does not
-    /// say, the answer is yes.
-    pub fn may_have(&self, name: &VolumeName) -> bool {
+    /// `name`. It asks the state directory, not the root.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn has_seen(&self, name: &VolumeName) -> Result<bool, Error> {
         let state = State::open(&self.settings.root.state_dir);
-        state.and_then(|state| state.has_seen(name.file())).unwrap_or(true)
+        state.and_then(|state| state.has_seen(name.file())).map_err(Error::Root)
     }
 
     /// Returns the names of all volumes, in order.
@@ -110,7 +112,8 @@ impl Driver {
     /// The disk refuses.
     pub fn counts(&self) -> Result<Option<(usize, usize)>, Error> {
         let Ok(root) = self.root() else { return Ok(None) };
-        let volumes = root.names().map_err(Error::Root)?.len();
+        let names = root.names().map_err(Error::Root)?;
+        let volumes = names.into_iter().filter_map(VolumeName::from_file).count();
         let trash = root.trash().map_err(Error::Root)?.len();
         Ok(Some((volumes, trash)))
     }

@@ -69,7 +69,7 @@ fn a_remove_behind_dockerds_back_is_refused_on_evidence() {
     let (start, rest) = answer.body.split_once("process ").unwrap();
     let (pid, end) = rest.split_once(',').unwrap();
     assert_eq!(start, r#"{"Err":"volume held: volume is in use by "#);
-    assert_eq!(end, r#" which has it mounted; stop its containers first"}"#);
+    assert_eq!(end, r#" which has it mounted at /x; stop its containers first"}"#);
     let seen = Path::new("/proc").join(pid).join("root/x");
     assert!(seen.exists(), "process {pid} does not see the volume");
     assert_eq!(serve.names(), ["held"]);
