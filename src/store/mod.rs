@@ -15,16 +15,18 @@
 //! One rename commits every change of a volume, and the directory that holds the
 //! new name is synced before the change is acknowledged:
 //!
-//! 1. *Create*: build `staging/x`, sync the record, sync `staging/x`, rename it
-//!    to `volumes/<name>` (never over an existing one), sync `volumes/`.
+//! 1. *Create*: build `staging/x`, sync its data directory, its record and
+//!    itself, rename it to `volumes/<name>` (never over an existing one), sync
+//!    `volumes/`.
 //! 2. *Remove*: rename to `trash/<entry>`, sync `trash/`, sync `volumes/`; or,
 //!    where nothing is to be kept, rename to `staging/x`, sync `volumes/`.
 //! 3. *Purge*: rename the entry to `staging/x`, sync `trash/`, then delete: an
 //!    entry that is half deleted can never be restored.
 //!
 //! After a crash, on open: whatever lies in `staging/` was never acknowledged or
-//! is being deleted, and goes; `volumes/` and `trash/` are synced once before
-//! anything is acknowledged, since what is read there may not be on the disk yet.
+//! is being deleted, and goes; the root, `volumes/` and `trash/` are synced once
+//! before anything is acknowledged, since what is read there may not be on the
+//! disk yet.
 //! A sync that failed is not tried again on the same file: the root is closed,
 //! and opened anew.
 //!

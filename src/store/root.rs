@@ -87,13 +87,13 @@ pub fn init(path: &Path, scope: Scope) -> Result<String, OpenError> {
     }
     let dir = open_dir(path, None)?;
     if let Some(marker) = read_marker(&dir)? {
-        let (path, found) = (path.to_path_buf(), marker.scope);
-        let same = found == scope;
-        return if same {
-            Ok(marker.id)
-        } else {
-            Err(OpenError::Scope { path, found, asked: scope })
-        };
+        if marker.scope != scope {
+            let (path, found) = (path.to_path_buf(), marker.scope);
+            return Err(OpenError::Scope { path, found, asked: scope });
+        }
+        // Whoever made it may have been killed before it was on the disk.
+        dir.sync()?;
+        return Ok(marker.id);
     }
     if !is_empty(&dir)? {
         return Err(OpenError::Occupied(path.to_path_buf()));
@@ -130,9 +130,9 @@ impl Root {
         if !dir.has_dir(VOLUMES)? {
             return Err(OpenError::NoVolumes(path.clone()));
         }
-        if make_dirs(&dir, &[STAGING, TRASH])? {
-            dir.sync()?;
-        }
+        make_dirs(&dir, &[STAGING, TRASH])?;
+        // The marker too may be known to the kernel alone.
+        dir.sync()?;
         let [volumes, staging, trash] = [VOLUMES, STAGING, TRASH]
             .map(|name| dir.open_dir(&FileName::new(name).expect("it is one component")));
         let (volumes, staging, trash) = (volumes?, staging?, trash?);
@@ -327,16 +327,14 @@ fn lock(dir: &Dir) -> Result<[File; 2], OpenError> {
     Ok([file, dir.lock()?.ok_or_else(busy)?])
 }
 
-/// Makes the directories that are missing, and returns whether there were any.
-fn make_dirs(dir: &Dir, names: &[&str]) -> Result<bool, Error> {
-    let mut made = false;
+/// Makes the directories that are missing.
+fn make_dirs(dir: &Dir, names: &[&str]) -> Result<(), Error> {
     for name in names {
         if !dir.has_dir(name)? {
             dir.make_dir(name)?;
-            made = true;
         }
     }
-    Ok(made)
+    Ok(())
 }
 
 /// Makes an empty directory a root. The marker comes last, so a root that has

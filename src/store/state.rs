@@ -33,9 +33,12 @@ impl State {
     /// It can be neither opened nor made.
     pub fn open(path: &Path) -> Result<Self> {
         make(path)?;
-        let state = Self { path: path.to_path_buf(), dir: Dir::open(path, None)? };
-        state.names()?;
-        Ok(state)
+        let dir = Dir::open(path, None)?;
+        if !dir.has_dir(SEEN)? {
+            make(&path.join(SEEN))?;
+            dir.sync()?;
+        }
+        Ok(Self { path: path.to_path_buf(), dir })
     }
 
     /// Returns the path of the state directory.
@@ -69,7 +72,8 @@ impl State {
     /// The disk refuses; the old id then stays.
     pub(super) fn set_root_id(&self, id: &str) -> Result<()> {
         if self.root_id()?.as_deref() == Some(id) {
-            return Ok(());
+            // Whoever wrote it may have been killed before it was on the disk.
+            return self.dir.sync();
         }
         self.dir.delete_file(ROOT_ID_NEW)?;
         self.dir.write_new_synced(ROOT_ID_NEW, format!("{id}\n").as_bytes())?;

@@ -117,6 +117,9 @@ impl Root {
         }
         // After the owner: chown(2) clears the set-id bits.
         data.set_mode(owner.mode)?;
+        // Its own: a sync of the directory above need not take owner and mode
+        // along, and on btrfs does not.
+        data.sync()?;
         volume.write_new_synced(RECORD, record)?;
         volume.sync()
     }

@@ -35,23 +35,23 @@ pub struct Use {
 /// Finds where the open directory `dir` lies.
 ///
 /// # Errors
-/// `/proc/self` cannot be read, or does not know the descriptor's mount.
+/// `/proc/thread-self` cannot be read, or does not know the descriptor's mount.
 pub fn locate(dir: BorrowedFd<'_>) -> io::Result<Location> {
     let fd = dir.as_raw_fd();
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}"))?;
     let id = info
         .lines()
         .find_map(|line| line.strip_prefix("mnt_id:"))
         .and_then(|id| id.trim().parse::<u64>().ok())
-        .ok_or_else(|| io::Error::other("/proc/self/fdinfo shows no mnt_id"))?;
-    let path = fs::read_link(format!("/proc/self/fd/{fd}"))?;
-    let table = fs::read("/proc/self/mountinfo")?;
+        .ok_or_else(|| io::Error::other("/proc/thread-self/fdinfo shows no mnt_id"))?;
+    let path = fs::read_link(format!("/proc/thread-self/fd/{fd}"))?;
+    let table = fs::read("/proc/thread-self/mountinfo")?;
     let mount = table
         .split(|&byte| byte == b'\n')
         .filter_map(parse)
         .find(|mount| mount.id == id)
         .ok_or_else(|| {
-        io::Error::other(format!("mount {id} is not in /proc/self/mountinfo"))
+        io::Error::other(format!("mount {id} is not in /proc/thread-self/mountinfo"))
     })?;
     let below = path.strip_prefix(&mount.mountpoint).map_err(|_| {
         io::Error::other(format!("{} is not below {}", path.display(), mount.mountpoint.display()))

@@ -1,1 +1,55 @@
-fn main() {}
+//! Power cuts, without a machine to switch off: the driver works on a disk of
+//! ext4, of xfs and of btrfs, what is on that disk is copied in the middle of it,
+//! and the copy is mounted and served by the real binary. Every acknowledged
+//! change holds, and every other one is there wholly or not at all.
+//!
+//! A copy of the disk holds what the file system has issued to it and nothing
+//! else, so whatever was only in memory or in a journal that was not written is
+//! lost, as it is when the power fails. What a disk loses from a cache of its own
+//! is not modelled: the copy has each write that was issued before it.
+//!
+//! Needs root, loop devices, the tools of the three file systems, and strace.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod disk;
+mod found;
+mod knife;
+mod ledger;
+mod live;
+mod revive;
+mod rig;
+mod trace;
+
+mod acknowledged;
+mod between;
+mod initialised;
+mod killed;
+mod load;
+mod steps;
+
+/// Makes a test of each scenario on each file system.
+#[macro_export]
+macro_rules! on_each_file_system {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            use $crate::disk::FileSystem;
+
+            #[test]
+            fn on_ext4() {
+                super::$scenario(FileSystem::Ext4);
+            }
+
+            #[test]
+            fn on_xfs() {
+                super::$scenario(FileSystem::Xfs);
+            }
+
+            #[test]
+            fn on_btrfs() {
+                super::$scenario(FileSystem::Btrfs);
+            }
+        }
+    )+};
+}

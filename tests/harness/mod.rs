@@ -385,3 +385,21 @@ pub fn temporary() -> TempDir {
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
+
+impl From<UnixStream> for Client {
+    /// Speaks on a connection that is there; the stream's timeouts stay.
+    fn from(stream: UnixStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+}
+
+impl Serve {
+    /// Stops the process where it is, until it gets a SIGCONT.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        eventually("the process stands still", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        });
+    }
+}

@@ -1,0 +1,252 @@
+//! The exact order of the steps on the disk. A sync that is left out, or that
+//! moves, fails a test here, also one that no file system that is cut needs.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use dirvol::store::Step;
+use tempfile::TempDir;
+
+use crate::disk::run;
+use crate::harness::{Setup, temporary};
+use crate::ledger::{Ledger, Spec};
+use crate::revive;
+use crate::rig::{Rig, make_root};
+use crate::trace;
+
+#[test]
+fn opening_a_new_root_makes_all_of_it_durable_before_and_after_the_marker_has_its_name() {
+    let traced = Traced::new();
+    let expected = [
+        "open lock",
+        "fchmod .",
+        "mkdirat volumes",
+        "mkdirat staging",
+        "mkdirat trash",
+        "unlinkat dirvol.json.new",
+        "write dirvol.json.new",
+        "fsync dirvol.json.new",
+        "fsync .",
+        "renameat dirvol.json.new",
+        "fsync .",
+        "fsync .",
+        "fsync volumes",
+        "fsync trash",
+    ];
+    assert_eq!(traced.steps(|rig, _| rig.open()), expected);
+}
+
+#[test]
+fn opening_a_root_that_is_there_syncs_what_is_read_from_it() {
+    let Traced { rig, dir, .. } = Traced::opened();
+    drop(rig);
+    let traced = Traced::on(dir);
+    let expected = ["open lock", "fsync .", "fsync volumes", "fsync trash"];
+    assert_eq!(traced.steps(|rig, _| rig.open()), expected);
+}
+
+#[test]
+fn a_create_syncs_what_it_built_then_renames_it_then_syncs_that() {
+    let traced = Traced::opened();
+    let expected = [
+        "mkdirat staging/<token>",
+        "mkdirat staging/<token>/data",
+        "fchmod staging/<token>/data",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    assert_eq!(traced.steps(|rig, ledger| rig.create(ledger, "a", &Spec::plain())), expected);
+}
+
+#[test]
+fn a_create_with_options_syncs_its_data_directory_after_giving_it_away() {
+    let traced = Traced::opened();
+    let expected = [
+        "mkdirat staging/<token>",
+        "mkdirat staging/<token>/data",
+        "fchown staging/<token>/data",
+        "fchmod staging/<token>/data",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    let spec = Spec { keeps_nothing: true, ..Spec::owned(1000, 2000, 0o2770) };
+    assert_eq!(traced.steps(|rig, ledger| rig.create(ledger, "a", &spec)), expected);
+}
+
+#[test]
+fn a_create_of_what_is_there_syncs_it_whoever_put_it_there() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    let again = traced.steps(|rig, ledger| rig.create(ledger, "a", &Spec::plain()));
+    assert_eq!(again, ["fsync volumes"]);
+}
+
+#[test]
+fn a_remove_syncs_the_new_name_before_the_old_one() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    let expected = ["renameat2 volumes/a", "fsync trash", "fsync volumes"];
+    assert_eq!(traced.steps(|rig, ledger| rig.remove(ledger, "a")), expected);
+}
+
+#[test]
+fn a_remove_for_good_syncs_before_it_is_answered_and_deletes_afterwards() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::keeping_nothing());
+    traced.rig.write(&traced.ledger, "a", "scratch");
+    let expected = ["renameat2 volumes/a", "fsync volumes"];
+    assert_eq!(traced.steps(|rig, ledger| rig.remove(ledger, "a")), expected);
+    assert_eq!(traced.steps(|rig, ledger| rig.collect(ledger, "a")), DELETING);
+}
+
+#[test]
+fn a_purge_syncs_before_it_deletes_anything() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    traced.rig.write(&traced.ledger, "a", "precious once");
+    traced.rig.remove(&traced.ledger, "a");
+    let mut expected = vec!["renameat2 trash/a~<time>~<token>", "fsync trash"];
+    expected.extend(DELETING);
+    assert_eq!(traced.steps(|rig, ledger| rig.collect(ledger, "a")), expected);
+}
+
+/// Deleting a tree with one file in its data directory. The order is that of
+/// [`in_order`], but that a directory is deleted when it is empty.
+const DELETING: [&str; 4] = [
+    "unlinkat staging/<token>/volume.json",
+    "unlinkat staging/<token>/data/payload",
+    "unlinkat staging/<token>/data",
+    "unlinkat staging/<token>",
+];
+
+#[test]
+fn init_syncs_the_root_and_the_directory_that_it_lies_in() {
+    let dir = temporary();
+    let output = dir.path().join("trace");
+    let init = revive::init(&dir.path().join("root"));
+    run(&mut trace::tracing(&init, &output));
+    let expected = [
+        "fsync ",
+        "fsync root/dirvol.json.new",
+        "fsync root",
+        "renameat root/dirvol.json.new",
+        "fsync root",
+    ];
+    assert_eq!(trace::calls(&output, dir.path()), expected);
+    let again = dir.path().join("trace-again");
+    run(&mut trace::tracing(&init, &again));
+    assert_eq!(trace::calls(&again, dir.path()), ["fsync root"]);
+}
+
+#[test]
+fn the_first_serve_of_a_root_notes_its_id_durably_when_the_root_is_durable() {
+    let dir = temporary();
+    let (root, state) = (dir.path().join("root"), dir.path().join("state"));
+    make_root(&root);
+    let expected = [
+        "fsync state",
+        "fsync root/dirvol.json.new",
+        "fsync root",
+        "renameat root/dirvol.json.new",
+        "fsync root",
+        "fsync root",
+        "fsync root/volumes",
+        "fsync root/trash",
+        "fsync state/root-id.new",
+        "renameat state/root-id.new",
+        "fsync state",
+    ];
+    assert_eq!(calls_of_serving(dir.path(), &root, &state), expected);
+    // What is read from either may have been left by one that was killed.
+    let expected = ["fsync root", "fsync root/volumes", "fsync root/trash", "fsync state"];
+    assert_eq!(calls_of_serving(dir.path(), &root, &state), expected);
+}
+
+/// What is made durable by a driver that serves a root, and ends.
+fn calls_of_serving(top: &Path, root: &Path, state: &Path) -> Vec<String> {
+    let setup = Setup::new();
+    let output = setup.path("trace");
+    let serve = setup.start_with(trace::tracing(&revive::command(&setup, root, state), &output));
+    serve.wait_available();
+    serve.stop();
+    trace::calls(&output, top)
+}
+
+/// A rig whose steps are written down.
+struct Traced {
+    rig: Rig,
+    ledger: Ledger,
+    dir: TempDir,
+}
+
+impl Traced {
+    fn new() -> Self {
+        let dir = temporary();
+        make_root(&dir.path().join("root"));
+        Self::on(dir)
+    }
+
+    fn on(dir: TempDir) -> Self {
+        let rig = Rig::new(&dir.path().join("root"), &dir.path().join("state"));
+        Self { rig, ledger: Ledger::default(), dir }
+    }
+
+    fn opened() -> Self {
+        let traced = Self::new();
+        traced.rig.open();
+        traced
+    }
+
+    /// The steps of an operation.
+    fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
+        let steps: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (seen, root) = (Arc::clone(&steps), self.rig.root.clone());
+        let hook = move |step: &Step<'_>| -> io::Result<()> {
+            seen.lock().unwrap().push(shown(step, &root));
+            Ok(())
+        };
+        self.rig.hooked(hook, || operation(&self.rig, &self.ledger));
+        in_order(std::mem::take(&mut *steps.lock().unwrap()))
+    }
+}
+
+/// A step as its operation and the path that it is made to, from the root on.
+fn shown(step: &Step<'_>, root: &Path) -> String {
+    let below = step.path.strip_prefix(root).unwrap();
+    let parts: Vec<String> =
+        below.iter().map(|part| without_chance(part.to_str().unwrap())).collect();
+    let path = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
+    format!("{} {path}", step.op)
+}
+
+fn without_chance(part: &str) -> String {
+    let is_token =
+        |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match part.split('~').collect::<Vec<_>>()[..] {
+        [name, seconds, token] if seconds.parse::<u64>().is_ok() && is_token(token) => {
+            format!("{name}~<time>~<token>")
+        }
+        [token] if is_token(token) => "<token>".to_owned(),
+        _ => part.to_owned(),
+    }
+}
+
+/// Brings the steps that delete into one order, for that in which a directory
+/// lists its names is the file system's own. What is in a directory stays before
+/// the directory.
+fn in_order(mut steps: Vec<String>) -> Vec<String> {
+    let deletes = |step: &String| step.starts_with("unlinkat staging/");
+    for run in steps.chunk_by_mut(|one, next| deletes(one) && deletes(next)) {
+        run.sort_by(|one, next| next.cmp(one));
+    }
+    steps
+}
