@@ -1,7 +1,36 @@
 //! The driver as a process: its wire, its store, its unavailability, its drain.
-//! Needs nothing but this tree.
+//! Needs nothing but this tree and root, which mounting takes.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod expect;
+mod handover;
+mod mounts;
+mod program;
+
+mod wire;
+
+mod malformed;
+mod patience;
+
+mod evidence;
 mod life;
+
+mod damaged;
+mod names;
+
+mod init;
+mod socket;
+
+mod kills;
+mod model;
+mod trash;
+
+mod fixture;
+
+mod drain;
+
+mod causes;
+mod hanging;
+mod unavailable;

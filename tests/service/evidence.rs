@@ -1,0 +1,97 @@
+//! Who really has a volume mounted: no call tells the driver, the kernel does.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::expect::{done, failed, named, with_id};
+use crate::harness::{Answer, Serve, Setup};
+use crate::mounts::{Container, bind, in_own_mounts, mount_memory};
+
+const REMOVE: &str = "VolumeDriver.Remove";
+
+fn refused(container: &Container) -> Answer {
+    let why = format!(
+        "volume a: volume is in use by process {}, which has it mounted; stop its containers first",
+        container.pid()
+    );
+    failed(409, &why)
+}
+
+/// Has the volume `a` mounted by a process, and sees that it stays until then.
+fn hold_and_let_go(serve: &Serve, data: &Path) {
+    let container = Container::with(data);
+    assert_eq!(serve.call(REMOVE, &named("a")), refused(&container), "{}", data.display());
+    drop(container);
+    serve.remove("a");
+    assert_eq!(serve.names(), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_a_process_has_mounted_is_not_removed_though_nobody_said_so() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let data = setup.root().join("volumes/a/data");
+    serve.create("a");
+    serve.create("ab");
+    fs::create_dir(data.join("below")).unwrap();
+    for mounted in [data.clone(), data.join("below")] {
+        let container = Container::with(&mounted);
+        assert_eq!(serve.call(REMOVE, &named("a")), refused(&container));
+        // Another volume whose name begins alike is nobody's.
+        serve.remove("ab");
+        serve.create("ab");
+    }
+    serve.remove("a");
+    assert_eq!(serve.names(), ["ab"]);
+    serve.stop();
+}
+
+#[test]
+fn evidence_counts_after_a_restart_and_after_an_unmount() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("a");
+    let container = Container::with(&setup.root().join("volumes/a/data"));
+    serve.kill();
+    let serve = setup.serve();
+    assert_eq!(serve.call("VolumeDriver.Unmount", &with_id("a", "x")), done());
+    assert_eq!(serve.call(REMOVE, &named("a")), refused(&container));
+    drop(container);
+    serve.remove("a");
+    serve.stop();
+}
+
+#[test]
+fn evidence_is_found_wherever_the_root_lies() {
+    let setup = Setup::new();
+    let far = setup.path("a far\tplace\\with \\040 blanks");
+    fs::create_dir_all(far.join("root")).unwrap();
+    symlink(far.join("root"), setup.root()).unwrap();
+    let serve = setup.serve();
+    serve.create("a");
+    hold_and_let_go(&serve, &far.join("root/volumes/a/data"));
+    serve.stop();
+}
+
+#[test]
+fn evidence_is_found_on_a_disk_of_its_own_and_by_any_path_to_it() {
+    let (whole, part) = (Setup::new(), Setup::new());
+    in_own_mounts(|| {
+        // One root is the top of a file system, the other a directory in one.
+        let disk = part.path("disk");
+        mount_memory(&whole.root(), "size=16m");
+        mount_memory(&disk, "size=16m");
+        fs::create_dir(disk.join("below")).unwrap();
+        fs::create_dir(part.root()).unwrap();
+        bind(&disk.join("below"), &part.root());
+        for (setup, place) in [(&whole, whole.root()), (&part, disk.join("below"))] {
+            let serve = setup.serve();
+            for root in [setup.root(), place] {
+                serve.create("a");
+                hold_and_let_go(&serve, &root.join("volumes/a/data"));
+            }
+            serve.stop();
+        }
+    });
+}

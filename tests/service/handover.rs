@@ -1,0 +1,27 @@
+//! A socket that is handed to the driver, as a service manager does it: as
+//! descriptor 3, by the protocol of sd_listen_fds(3).
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+/// Returns `command` with `listener` handed over.
+pub fn with_socket(command: &Command, listener: &UnixListener) -> Command {
+    handed_over(command, listener.try_clone().unwrap().into(), "1", "$$")
+}
+
+/// Returns `command` with `descriptor` as number 3, and what the environment is
+/// to say of it: `count` descriptors for the process `pid`.
+pub fn handed_over(command: &Command, descriptor: OwnedFd, count: &str, pid: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!(
+        r#"exec 3<&0 0</dev/null; export LISTEN_FDS={count} LISTEN_PID={pid}; exec "$0" "$@""#
+    );
+    shell.arg("-c").arg(script).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("no variable is taken away"));
+    }
+    // As standard input, which no other child of this process inherits.
+    shell.stdin(descriptor);
+    shell
+}
