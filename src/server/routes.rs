@@ -253,6 +253,8 @@ impl Call<'_> {
     fn got(&mut self, volume: &Volume) -> Reply {
         if volume.is_ninja() {
             self.note = Some("test fixture: answered a null volume".into());
+        } else if self.app.driver.fixture() == Fixture::On {
+            self.note = Some("test fixture: answered the fixture's Status".into());
         }
         Reply::json(&Got::new(&self.app.driver, volume))
     }
@@ -284,7 +286,10 @@ impl Call<'_> {
         }
     }
 
-    async fn list(&self) -> Result<Reply, Failure> {
+    async fn list(&mut self) -> Result<Reply, Failure> {
+        if self.app.driver.fixture() == Fixture::On {
+            self.note = Some("test fixture: left out what is to be hidden".into());
+        }
         let names = self.app.on_disk(SHORT_LIMIT, Driver::list).await?;
         Ok(Reply::json(&List::new(&self.app.driver, &names)))
     }

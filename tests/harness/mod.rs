@@ -2,10 +2,11 @@
 //! own, and raw bytes to its socket.
 
 // Each tier is a crate of its own and uses its part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+mod client;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+pub use client::{Answer, Client, get, metric, request, try_get};
 
 /// How long anything may take that is not a matter of speed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -35,21 +38,6 @@ pub struct Serve {
     pub state: PathBuf,
     pub log: PathBuf,
     child: Child,
-}
-
-/// An answer, read whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    /// The head without the status line and in the order of arrival.
-    pub headers: Vec<String>,
-    pub body: String,
-}
-
-/// One connection.
-pub struct Client {
-    pub stream: UnixStream,
-    buffer: Vec<u8>,
 }
 
 impl Setup {
@@ -232,95 +220,6 @@ impl Drop for Serve {
 /// What a call without a result answers.
 pub const DONE: &str = r#"{"Err":""}"#;
 
-impl Client {
-    pub fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
-        Self { stream, buffer: Vec::new() }
-    }
-
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Sends a call as dockerd does, and reads its answer; `None` where the
-    /// connection was closed instead.
-    pub fn call(&mut self, method: &str, body: &str) -> Option<Answer> {
-        self.send(request(method, body));
-        self.answer()
-    }
-
-    /// Reads one answer; `None` where the connection ends before its first byte.
-    pub fn answer(&mut self) -> Option<Answer> {
-        let head = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end;
-            }
-            if !self.fill() {
-                assert!(self.buffer.is_empty(), "half a head: {:?}", self.buffer);
-                return None;
-            }
-        };
-        let text = String::from_utf8(self.buffer[..head].to_vec()).unwrap();
-        let mut lines = text.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers: Vec<String> = lines.map(str::to_owned).collect();
-        let length = headers
-            .iter()
-            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
-            .unwrap_or(0);
-        let end = head + 4 + length;
-        while self.buffer.len() < end {
-            assert!(self.fill(), "half a body");
-        }
-        let body = String::from_utf8(self.buffer[head + 4..end].to_vec()).unwrap();
-        self.buffer.drain(..end);
-        Some(Answer { status, headers, body })
-    }
-
-    fn fill(&mut self) -> bool {
-        let mut chunk = [0; 65536];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&chunk[..length]);
-                true
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("reading an answer: {error}"),
-        }
-    }
-}
-
-/// The bytes that dockerd 20.10 sends: no Content-Type, an empty Host.
-pub fn request(method: &str, body: &str) -> String {
-    format!(
-        "POST /{method} HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\n\
-         Content-Length: {}\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-pub fn get(socket: &Path, path: &str) -> Answer {
-    try_get(socket, path).expect("the connection was closed")
-}
-
-fn try_get(socket: &Path, path: &str) -> Option<Answer> {
-    let mut client = Client::connect(socket);
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
-    client.answer()
-}
-
-pub fn metric(socket: &Path, name: &str, labels: &str) -> u64 {
-    let text = get(socket, "/metrics").body;
-    let samples = text.lines().filter_map(|line| {
-        let (key, value) = line.rsplit_once(' ')?;
-        let own = key.split('{').next() == Some(name) && key.contains(labels);
-        own.then(|| value.parse::<u64>().unwrap())
-    });
-    samples.sum()
-}
-
 /// Polls until `look` finds something.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -379,17 +278,6 @@ pub fn temporary() -> TempDir {
         builder().tempdir_in("/dev/shm").unwrap()
     } else {
         builder().tempdir().unwrap()
-    }
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
-}
-
-impl From<UnixStream> for Client {
-    /// Speaks on a connection that is there; the stream's timeouts stay.
-    fn from(stream: UnixStream) -> Self {
-        Self { stream, buffer: Vec::new() }
     }
 }
 

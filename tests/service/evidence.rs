@@ -12,7 +12,8 @@ const REMOVE: &str = "VolumeDriver.Remove";
 
 fn refused(container: &Container) -> Answer {
     let why = format!(
-        "volume a: volume is in use by process {}, which has it mounted; stop its containers first",
+        "volume a: volume is in use by process {}, which has it mounted at /mnt; stop its \
+         containers first",
         container.pid()
     );
     failed(409, &why)

@@ -2,12 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::expect::named;
 use crate::handover::{handed_over, with_socket};
@@ -218,4 +221,32 @@ fn a_socket_that_cannot_be_made_is_told_with_its_path() {
         assert_eq!(run(&mut serve_on(&setup, &socket)), failure(&why));
     }
     assert!(!setup.root().exists() && !setup.state().exists());
+}
+
+#[test]
+fn the_kernels_longest_queue_of_connections_is_used() {
+    // dockerd connects once for each volume it knows as it starts.
+    let longest = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let longest: usize = longest.trim().parse().unwrap();
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.freeze();
+    let address = UnixAddr::new(&serve.socket).unwrap();
+    let queued = (0..)
+        .take_while(|_| {
+            // Closing a connection that waits leaves its place in the queue taken.
+            let kind = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+            let client = socket(AddressFamily::Unix, SockType::Stream, kind, None).unwrap();
+            match connect(client.as_raw_fd(), &address) {
+                Ok(()) => true,
+                Err(Errno::EAGAIN) => false,
+                Err(error) => panic!("{error}"),
+            }
+        })
+        .count();
+    serve.signal(Signal::SIGCONT);
+    // The kernel refuses when more wait than the queue is long.
+    assert_eq!(queued, longest + 1);
+    assert_eq!(get(&serve.socket, "/healthz").status, 200);
+    serve.stop();
 }

@@ -1,13 +1,7 @@
 //! The bytes on the socket: what each engine sends, and the whole of what it gets.
 
-use std::fs;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::time::SystemTime;
-
-use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::expect::{
     TIME, done, failed, listing, metrics, neutral, ok, response, root_with, volume,
@@ -302,33 +296,5 @@ fn health_and_metrics_are_on_the_same_socket() {
     }
     let expected = metrics(true, &requests, 1, 1);
     assert_eq!(get(&serve.socket, "/metrics"), expected);
-    serve.stop();
-}
-
-#[test]
-fn the_kernels_longest_queue_of_connections_is_used() {
-    // dockerd connects once for each volume it knows as it starts.
-    let longest = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
-    let longest: usize = longest.trim().parse().unwrap();
-    let setup = Setup::new();
-    let serve = setup.serve();
-    serve.freeze();
-    let address = UnixAddr::new(&serve.socket).unwrap();
-    let queued = (0..)
-        .take_while(|_| {
-            // Closing a connection that waits leaves its place in the queue taken.
-            let kind = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-            let client = socket(AddressFamily::Unix, SockType::Stream, kind, None).unwrap();
-            match connect(client.as_raw_fd(), &address) {
-                Ok(()) => true,
-                Err(Errno::EAGAIN) => false,
-                Err(error) => panic!("{error}"),
-            }
-        })
-        .count();
-    serve.signal(Signal::SIGCONT);
-    // The kernel refuses when more wait than the queue is long.
-    assert_eq!(queued, longest + 1);
-    assert_eq!(get(&serve.socket, "/healthz").status, 200);
     serve.stop();
 }
