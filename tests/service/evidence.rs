@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::expect::{done, failed, named, with_id};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::expect::{done, failed, named, with_id, with_options};
 use crate::harness::{Answer, Serve, Setup};
-use crate::mounts::{Container, bind, in_own_mounts, mount_memory};
+use crate::mounts::{Container, bind, in_own_mounts, mount_memory, unmount_lazily};
 
 const REMOVE: &str = "VolumeDriver.Remove";
 
@@ -94,5 +97,27 @@ fn evidence_is_found_on_a_disk_of_its_own_and_by_any_path_to_it() {
             }
             serve.stop();
         }
+    });
+}
+
+/// The descriptor that the driver holds came by a mount that is gone, and what
+/// it leads to is the same.
+#[test]
+fn evidence_is_found_when_the_root_was_mounted_anew_behind_the_drivers_back() {
+    let setup = Setup::new();
+    let place = setup.path("place");
+    in_own_mounts(|| {
+        fs::create_dir(&place).unwrap();
+        fs::create_dir(setup.root()).unwrap();
+        bind(&place, &setup.root());
+        let serve = setup.serve();
+        let create = with_options("a", &json!({"retain": "0"}));
+        assert_eq!(serve.call("VolumeDriver.Create", &create), done());
+        serve.freeze();
+        unmount_lazily(&setup.root());
+        bind(&place, &setup.root());
+        serve.signal(Signal::SIGCONT);
+        hold_and_let_go(&serve, &place.join("volumes/a/data"));
+        serve.stop();
     });
 }

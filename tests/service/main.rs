@@ -25,6 +25,7 @@ mod socket;
 
 mod kills;
 mod model;
+mod space;
 mod trash;
 
 mod fixture;
@@ -33,4 +34,5 @@ mod drain;
 
 mod causes;
 mod hanging;
+mod log;
 mod unavailable;

@@ -36,7 +36,7 @@ fn entries(root: &Path) -> Vec<String> {
 }
 
 /// The volumes that lie in the trash, in order.
-fn removed(root: &Path) -> Vec<String> {
+pub fn removed(root: &Path) -> Vec<String> {
     let entries = entries(root);
     entries.iter().map(|entry| entry.split('~').next().unwrap().to_owned()).collect()
 }
@@ -258,7 +258,7 @@ fn what_a_crash_left_to_delete_is_deleted_on_the_next_open() {
 
 /// Serves a root on a small disk: volumes `a` and `b` were removed, one after
 /// the other, and hold a quarter of it each; `c` is there.
-fn on_a_small_disk(test: impl FnOnce(&Setup, &Serve) + Send) {
+pub fn on_a_small_disk(test: impl FnOnce(&Setup, &Serve) + Send) {
     let setup = Setup::new();
     in_own_mounts(|| {
         mount_memory(&setup.root(), "size=8m");

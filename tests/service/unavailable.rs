@@ -320,3 +320,24 @@ fn a_state_directory_that_is_deleted_while_the_root_is_served_is_made_anew() {
     assert_eq!(tree(&setup.state()), before);
     serve.stop();
 }
+
+/// As the README has it: nothing but a Get told the driver of the volume.
+#[test]
+fn a_volume_that_was_moved_back_by_hand_is_known_when_the_root_is_missing() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("a");
+    serve.remove("a");
+    let entry = fs::read_dir(setup.root().join("trash")).unwrap().next().unwrap().unwrap();
+    fs::rename(entry.path(), setup.root().join("volumes/a")).unwrap();
+    serve.ok("VolumeDriver.Get", &named("a"));
+    serve.stop();
+    fs::rename(setup.root(), setup.path("away")).unwrap();
+    let serve = setup.start();
+    let root = setup.root().display().to_string();
+    let reason =
+        format!("root {root} does not exist: mount its disk, or make it with 'dirvol init {root}'");
+    wait_for_reason(&serve, &reason);
+    assert_eq!(get_of(&serve, "a"), Some(seen(&serve, "a", &reason)));
+    serve.stop();
+}
