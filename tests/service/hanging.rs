@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::expect::{failed, named, ok, response, with_id};
-use crate::harness::{Answer, Client, DEADLINE, DONE, Setup, eventually, get, request};
+use crate::harness::{Answer, Client, DEADLINE, DONE, Serve, Setup, eventually, get, request};
 use crate::mounts::{HangingDisk, in_own_mounts, unmount_lazily};
 
 /// What is said of a disk that hangs.
@@ -20,10 +20,11 @@ const BUSY: &str = "dirvol is busy: 32 operations wait for the disk; see the ker
 /// What a Get says when its own time is up first.
 const SLOW: &str = "the disk has not answered for 4 s; the call goes on and may be repeated";
 
-/// What healthz says of a disk that hangs.
-fn hanging_health() -> Answer {
+/// Waits until the driver knows that the disk hangs.
+fn wait_until_known(serve: &Serve) {
     let health = json!({"reason": HANGS, "status": "unavailable"}).to_string();
-    response(503, "application/json", health)
+    let health = response(503, "application/json", health);
+    eventually("it is known", || (get(&serve.socket, "/healthz") == health).then_some(()));
 }
 
 /// What is said of the volume `known` that the state directory alone knows.
@@ -75,7 +76,7 @@ fn a_disk_that_hangs_at_the_start_is_told_of_and_is_served_when_it_is_back() {
                 scope.spawn(move || assert_eq!(client.call(method, body), expected, "{method}"));
             }
         });
-        assert_eq!(get(&serve.socket, "/healthz"), hanging_health());
+        wait_until_known(&serve);
 
         unmount_lazily(&setup.root());
         drop(disk);
@@ -156,10 +157,9 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         assert_eq!(serve.ok("VolumeDriver.Unmount", &with_id("known", "x")), DONE);
         assert_eq!(get(&serve.socket, "/metrics").status, 200);
         // After a while it is known that the disk hangs, and nobody waits any more.
-        let health = hanging_health();
-        eventually("it is known", || (get(&serve.socket, "/healthz") == health).then_some(()));
+        wait_until_known(&serve);
         let why = failed(503, &format!("dirvol is unavailable: {HANGS}"));
-        assert_eq!(serve.call("VolumeDriver.Mount", &with_id("known", "y")), why);
+        assert_eq!(serve.call("VolumeDriver.Mount", &with_id("new", "x")), why);
 
         serve.signal(Signal::SIGTERM);
         let status = serve.wait();
@@ -179,6 +179,30 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         });
         let serve = setup.serve();
         assert_eq!(serve.names(), ["known"]);
+        serve.stop();
+    });
+}
+
+#[test]
+fn a_disk_that_is_known_to_hang_is_told_of_at_once_also_of_a_volume_that_waits_for_it() {
+    let setup = Setup::new();
+    in_own_mounts(|| {
+        let serve = setup.serve();
+        serve.create("known");
+        let disk = HangingDisk::mount(&setup.root());
+        let mut waiting = Client::connect(&serve.socket);
+        waiting.send(request("VolumeDriver.Create", &named("known")));
+        wait_until_known(&serve);
+        let why = failed(503, &format!("dirvol is unavailable: {HANGS}"));
+        for method in ["Create", "Mount", "Remove"] {
+            let mut client = Client::connect(&serve.socket);
+            client.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let answer = client.call(&format!("VolumeDriver.{method}"), &with_id("known", "x"));
+            assert_eq!(answer.as_ref(), Some(&why), "{method}");
+        }
+        unmount_lazily(&setup.root());
+        drop(disk);
+        serve.wait_available();
         serve.stop();
     });
 }
