@@ -10,6 +10,7 @@ use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
+use super::locks::Guard;
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::Volume;
@@ -44,8 +45,7 @@ impl Driver {
     /// # Errors
     /// No root, other options, a damaged volume of that name, or the disk.
     pub fn create(&self, name: &VolumeName, asked: &Options) -> Result<Created, Error> {
-        let _lock = self.locks.lock(name);
-        let root = self.checked_root()?;
+        let (_lock, root) = self.enter(name)?;
         if let Some(volume) = self.read(&root, name)? {
             return self.compare(&root, &volume, asked);
         }
@@ -81,8 +81,7 @@ impl Driver {
     /// # Errors
     /// No root, a damaged volume, somebody who uses it, or the disk.
     pub fn remove(&self, name: &VolumeName) -> Result<Removed, Error> {
-        let _lock = self.locks.lock(name);
-        let root = self.checked_root()?;
+        let (_lock, root) = self.enter(name)?;
         let Some(volume) = self.read(&root, name)? else {
             self.verify(&root)?;
             self.forget(&root, name);
@@ -126,8 +125,7 @@ impl Driver {
     /// # Errors
     /// No root, no such volume, a damaged one, or the disk.
     pub fn mount(&self, name: &VolumeName, id: &str) -> Result<PathBuf, Error> {
-        let _lock = self.locks.lock(name);
-        let root = self.checked_root()?;
+        let (_lock, root) = self.enter(name)?;
         let Some(volume) = self.read(&root, name)? else {
             self.verify(&root)?;
             return Err(Error::NoSuchVolume(name.to_string()));
@@ -150,6 +148,14 @@ impl Driver {
     /// waits, and never fails.
     pub fn unmount(&self, name: &VolumeName, id: &str) {
         self.holders().unmount(name, id);
+    }
+
+    /// Takes the lock of the volume `name`, and returns it with the root. Whoever
+    /// has the lock may wait for a disk that hangs; that is found out before.
+    fn enter<'a>(&'a self, name: &'a VolumeName) -> Result<(Guard<'a>, Arc<Root>), Error> {
+        self.root()?;
+        let lock = self.locks.lock(name);
+        Ok((lock, self.checked_root()?))
     }
 
     /// Runs `change`, and once more each time it fails for want of space and

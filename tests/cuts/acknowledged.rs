@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::disk::FileSystem;
+use crate::found;
 use crate::harness::eventually;
 use crate::ledger::{Change, Spec};
 use crate::live::Live;
@@ -17,6 +18,7 @@ on_each_file_system!(
     what_was_removed_is_whole_in_the_trash,
     what_was_removed_for_good_is_gone,
     what_was_created_again_is_the_new_volume,
+    what_was_put_there_by_hand_and_created_is_there,
     what_was_refused_has_changed_nothing,
     what_the_log_says_was_purged_is_gone,
     what_was_removed_when_there_was_no_trash_yet_is_in_the_trash,
@@ -65,6 +67,21 @@ fn what_was_created_again_is_the_new_volume(fs: FileSystem) {
     live.create("a", &Spec::owned(5, 6, 0o1777));
     let deleted = live.cut("after a create of a name that was removed for good");
     live.examine(&[kept, deleted]);
+}
+
+fn what_was_put_there_by_hand_and_created_is_there(fs: FileSystem) {
+    let live = Live::new(fs);
+    live.create("a", &Spec::plain());
+    live.write("a", "precious");
+    live.remove("a");
+    let root = live.disk.path("root");
+    let [entry] = &found::entries(&root.join("trash"))[..] else { panic!("not one entry") };
+    live.ledger.change("a", Change::Adopt, || {
+        fs::rename(root.join("trash").join(entry), root.join("volumes/a")).unwrap();
+        live.serve.create("a");
+    });
+    let cut = live.cut("after a create of what was moved back");
+    live.examine(&[cut]);
 }
 
 fn what_was_refused_has_changed_nothing(fs: FileSystem) {

@@ -29,6 +29,9 @@ pub enum Change {
     Remove,
     /// The entries in the trash that have its name are purged.
     Purge,
+    /// Somebody moves the one entry in the trash back, by hand, and a Create with
+    /// its options takes it as it is.
+    Adopt,
     /// A call that is refused, or has nothing to do.
     Nothing,
 }
@@ -110,6 +113,11 @@ impl Known {
                 self.trash.sort();
             }
             Change::Purge => self.trash.clear(),
+            Change::Adopt => {
+                let [entry] = &self.trash[..] else { panic!("not one entry: {:?}", self.trash) };
+                self.volume = Some(entry.clone());
+                self.trash.clear();
+            }
             Change::Nothing => {}
         }
         self

@@ -192,7 +192,7 @@ fn repeat(revived: &Revived, name: &str, change: &Change) -> bool {
         Change::Remove => {
             revived.serve.ok("VolumeDriver.Remove", &json!({"Name": name}).to_string())
         }
-        Change::Write(_) | Change::Purge | Change::Nothing => return false,
+        Change::Write(_) | Change::Purge | Change::Adopt | Change::Nothing => return false,
     };
     assert_eq!(answer, DONE);
     true

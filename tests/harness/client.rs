@@ -120,3 +120,10 @@ pub fn metric(socket: &Path, name: &str, labels: &str) -> u64 {
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
+
+/// Whether a call gets any answer, on a connection that may end at any moment.
+pub fn is_answered(mut stream: UnixStream, method: &str) -> bool {
+    let mut first = [0];
+    stream.write_all(request(method, "").as_bytes()).is_ok()
+        && stream.read_exact(&mut first).is_ok()
+}

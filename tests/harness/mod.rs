@@ -196,8 +196,21 @@ impl Serve {
         self.wait();
     }
 
+    /// The log, with all that was logged before. A thread of its own writes it,
+    /// line by line, so a call that only the log sees shows how far it has come.
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let read = || fs::read_to_string(&self.log).unwrap_or_default();
+        let Ok(stream) = UnixStream::connect(&self.socket) else { return read() };
+        let call = format!("log-{}", read().len());
+        let limit = Some(Duration::from_secs(1));
+        if stream.set_read_timeout(limit).is_err() || !client::is_answered(stream, &call) {
+            return read();
+        }
+        let start = Instant::now();
+        while !read().contains(&call) && Some(start.elapsed()) < limit {
+            thread::sleep(Duration::from_millis(1));
+        }
+        read()
     }
 
     /// The sum of the samples of a metric whose labels contain `labels`.

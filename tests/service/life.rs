@@ -278,6 +278,25 @@ fn a_volume_that_was_mounted_a_moment_ago_is_not_removed_until_it_is_unmounted()
 }
 
 #[test]
+fn a_volume_that_one_id_mounted_twice_is_waited_for_until_the_first_unmount() {
+    // A dockerd that was killed mounts with the ID of before, and unmounts once.
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("a");
+    serve.ok("VolumeDriver.Mount", &with_id("a", "x"));
+    serve.ok("VolumeDriver.Mount", &with_id("a", "x"));
+    let why = format!(
+        "volume a: volume is in use by mount ID x, which asked for it at {TIME}; stop its \
+         containers first"
+    );
+    assert_eq!(serve.call(REMOVE, &named("a")).neutral(), failed(409, &why));
+    serve.ok("VolumeDriver.Unmount", &with_id("a", "x"));
+    serve.remove("a");
+    assert_eq!(serve.names(), [""; 0]);
+    serve.stop();
+}
+
+#[test]
 fn a_volume_that_is_not_there_is_told_so_or_is_gone_as_asked() {
     let setup = Setup::new();
     let serve = setup.serve();

@@ -155,6 +155,51 @@ fn two_drivers_never_serve_one_root() {
     first.stop();
 }
 
+#[test]
+fn a_lock_that_was_deleted_still_keeps_another_driver_out() {
+    let (one, two) = (Setup::new(), Setup::new());
+    let first = one.serve();
+    first.create("known");
+    symlink(one.root(), two.root()).unwrap();
+    fs::remove_file(one.root().join("lock")).unwrap();
+    let second = two.start();
+    let busy = format!(
+        "root {} is served by another dirvol: stop that one, or give another --root",
+        two.root().display()
+    );
+    wait_for_reason(&second, &busy);
+    assert_unavailable(&second, &busy);
+    first.stop();
+    assert_served(&second);
+    second.stop();
+}
+
+#[test]
+fn two_drivers_never_share_a_state_directory() {
+    let (one, two) = (Setup::new(), Setup::new());
+    let first = one.serve();
+    first.create("known");
+    let before = tree(&one.state());
+    symlink(one.state(), two.state()).unwrap();
+    // A root of its own that is the same one by its id, so that nothing else is
+    // the matter.
+    fs::create_dir_all(two.root().join("volumes")).unwrap();
+    fs::copy(one.root().join("dirvol.json"), two.root().join("dirvol.json")).unwrap();
+    let second = two.start();
+    let busy = format!(
+        "state directory {} is used by another dirvol: give this one another --state-dir",
+        two.state().display()
+    );
+    wait_for_reason(&second, &busy);
+    assert_unavailable(&second, &busy);
+    assert_eq!(tree(&one.state()), before);
+    assert_eq!(first.names(), ["known"]);
+    first.stop();
+    second.wait_available();
+    assert_eq!(second.names(), [""; 0]);
+    second.stop();
+}
+
 /// A driver that has read the volume `known`, and whose root goes and comes back.
 fn lose_and_find(setup: &Setup, lose: impl Fn(), find: impl Fn(), reason: &str) {
     let serve = setup.serve();
