@@ -351,6 +351,10 @@ async fn read(body: Incoming) -> Result<wire::Request, Failure> {
             "the request's body is empty, as in a retry of a dropped call: try again".into()
         ));
     }
+    // An array would do for serde, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the request's body is not a JSON object".into()));
+    }
     let request: wire::Request = serde_json::from_slice(&body)
         .map_err(|error| bad(format!("the request's body cannot be used: {error}")))?;
     if request.name.is_empty() {
