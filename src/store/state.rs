@@ -94,8 +94,8 @@ impl State {
     /// Notes that the root has no volume `name`.
     ///
     /// # Errors
-    /// The disk refuses. A name too many does no harm: it makes a Get wait, for
-    /// a volume that is not there, while the root is not there.
+    /// The disk refuses. A name too many does little harm: while the root is not
+    /// there, a Get of it is answered as of a volume that cannot be read.
     pub fn forget(&self, name: &FileName) -> Result<()> {
         self.names()?.delete_file(name)
     }

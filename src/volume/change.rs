@@ -240,8 +240,8 @@ impl Driver {
     }
 
     fn forget(&self, root: &Root, name: &VolumeName) {
-        // Ignoring: a name too many in the state directory does no harm, and the
-        // next opening of the root takes it out.
+        // Ignoring: a name too many in the state directory does little harm, and
+        // the next opening of the root takes it out.
         let _left = root.state().forget(name.file());
         self.holders().forget(name);
         self.cache().changed(name);
