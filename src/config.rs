@@ -140,7 +140,7 @@ mod tests {
         let args = ["dirvol", "serve"].into_iter().chain(args.split_whitespace());
         match Cli::try_parse_from(args).unwrap().command {
             Command::Serve(args) => Config::new(*args),
-            Command::Init(_) => unreachable!("the arguments say serve"),
+            _ => unreachable!("the arguments say serve"),
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
             (
                 "--default-opt size=1G",
                 "--default-opt: option \"size\" is not supported yet; leave it out (known: gid, \
-                 mode, retain, uid)",
+                 mode, protect, retain, uid)",
             ),
             (
                 "--listen 127.0.0.1:0 --test-fixture",

@@ -11,12 +11,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::sys::statvfs::fstatvfs;
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstat, fstatat, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
 use super::error::{Error, Result};
@@ -50,19 +51,6 @@ impl std::fmt::Debug for Dir {
 
 /// A directory as the kernel identifies it: device and inode.
 pub type Identity = (u64, u64);
-
-/// Space of a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// The bytes that may still be written by someone who is not root.
-    pub free: u64,
-    /// All the bytes there are.
-    pub total: u64,
-    /// The files that may still be made.
-    pub inodes_free: u64,
-    /// All the files there may be; zero where that has no limit.
-    pub inodes: u64,
-}
 
 /// Whether reaching a directory may pass a mount that lies below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,18 +102,6 @@ impl Dir {
         Ok((stat.st_dev, stat.st_ino))
     }
 
-    /// Returns the space of the file system that the directory lies on.
-    pub(super) fn space(&self) -> Result<Space> {
-        let stat = fstatvfs(&self.fd).map_err(|errno| error("fstatvfs", &self.path, errno))?;
-        let unit = stat.fragment_size();
-        Ok(Space {
-            free: stat.blocks_available().saturating_mul(unit),
-            total: stat.blocks().saturating_mul(unit),
-            inodes_free: stat.files_available(),
-            inodes: stat.files(),
-        })
-    }
-
     /// Reads the file `name` whole, or returns `None` where there is none.
     ///
     /// # Errors
@@ -159,6 +135,19 @@ impl Dir {
             Ok(stat) => Ok(is_dir(&stat)),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(error("fstatat", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Returns when the file `name` was changed or touched last, or `None` where
+    /// there is none.
+    pub(super) fn modified(&self, name: &FileName) -> Result<Option<SystemTime>> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let seconds = Duration::from_secs(stat.st_mtime.try_into().unwrap_or(0));
+                Ok(UNIX_EPOCH.checked_add(seconds))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(error("fstatat", &self.path.join(name.as_str()), errno)),
         }
     }
 
@@ -241,6 +230,17 @@ impl Dir {
         openat2(&self.fd, name, how(flags, mode, Mounts::Cross))
             .map(File::from)
             .map_err(|errno| error("openat2", &self.path.join(name), errno))
+    }
+
+    /// Makes the file `name` as if it had been changed now; that there is none is
+    /// no error, and makes none.
+    pub(super) fn touch(&self, name: &FileName) -> Result<()> {
+        self.step("utimensat", name.as_str())?;
+        let (now, flags) = (TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink);
+        match utimensat(&self.fd, name, &now, &now, flags) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(error("utimensat", &self.path.join(name.as_str()), errno)),
+        }
     }
 
     /// Gives this directory to an owner and a group; `None` leaves one as it is.
@@ -379,6 +379,6 @@ fn how(flags: OFlag, mode: Mode, mounts: Mounts) -> OpenHow {
     OpenHow::new().flags(flags).mode(mode).resolve(resolve)
 }
 
-fn error(op: &'static str, path: &Path, errno: Errno) -> Error {
+pub(super) fn error(op: &'static str, path: &Path, errno: Errno) -> Error {
     Error { op, path: path.to_path_buf(), source: errno.into() }
 }

@@ -13,6 +13,7 @@ pub(super) const VOLUMES: &str = "volumes";
 pub(super) const STAGING: &str = "staging";
 pub(super) const TRASH: &str = "trash";
 pub(super) const RECORD: &str = "volume.json";
+pub(super) const RECORD_NEW: &str = "volume.json.new";
 pub(super) const DATA: &str = "data";
 pub(super) const ROOT_ID: &str = "root-id";
 pub(super) const ROOT_ID_NEW: &str = "root-id.new";
@@ -127,6 +128,12 @@ pub fn mountpoint(root: &Path, volume: &FileName) -> PathBuf {
 /// Returns a volume's data directory, relative to the root.
 pub fn volume_data(volume: &FileName) -> PathBuf {
     mountpoint(Path::new(""), volume)
+}
+
+/// Returns the volume in which `path`, relative to the root, lies.
+pub fn volume_of(path: &Path) -> Option<FileName> {
+    let mut parts = path.strip_prefix(VOLUMES).ok()?.components();
+    FileName::new(parts.next()?.as_os_str().to_str()?)
 }
 
 /// Returns the data directory of an entry of the trash, relative to the root.

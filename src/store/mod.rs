@@ -4,11 +4,12 @@
 //! <root>/                            0700
 //!   dirvol.json                      {"format":1,"id":"<uuid>","scope":"local"}
 //!   lock                             flock, held for life
-//!   volumes/<name>/volume.json       the record, never edited in place
+//!   volumes/<name>/volume.json       the record, replaced and never edited
 //!   volumes/<name>/data/             what containers see
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
-//! <state-dir>/root-id, seen/<name>   which root was served last, and its names
+//! <state-dir>/root-id, seen/<name>   which root was served last, and its names, with
+//!                                  the time of their last use for that of the file
 //! ```
 //!
 //! # Crash safety
@@ -20,7 +21,13 @@
 //!    `volumes/`.
 //! 2. *Remove*: rename to `trash/<entry>`, sync `trash/`, sync `volumes/`; or,
 //!    where nothing is to be kept, rename to `staging/x`, sync `volumes/`.
-//! 3. *Purge*: rename the entry to `staging/x`, sync `trash/`, then delete: an
+//! 3. *Set*: give the data directory its new owner and mode and sync it, write the
+//!    new record beside the old one, sync it, rename it over the old one, sync the
+//!    volume's directory.
+//! 4. *Restore*: where the name is another one, replace the record in the entry as
+//!    above; rename the entry to `volumes/<name>` (never over an existing one),
+//!    sync `volumes/`, sync `trash/`.
+//! 5. *Purge*: rename the entry to `staging/x`, sync `trash/`, then delete: an
 //!    entry that is half deleted can never be restored.
 //!
 //! After a crash, on open: whatever lies in `staging/` was never acknowledged or
@@ -43,6 +50,7 @@ pub mod layout;
 mod marker;
 mod open_error;
 pub mod root;
+mod space;
 pub mod state;
 mod trash;
 mod volumes;
@@ -53,5 +61,7 @@ pub use layout::{FileName, TrashName};
 pub use marker::Scope;
 pub use open_error::OpenError;
 pub use root::{Init, Root, Settings, init};
+pub use space::Space;
 pub use state::State;
+pub use trash::Restored;
 pub use volumes::{Commit, Ownership, Stored};

@@ -10,11 +10,12 @@ use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 
-use super::dir::{self, Dir, Probe, Space};
+use super::dir::{self, Dir, Probe};
 use super::error::Error;
 use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRASH, VOLUMES};
 use super::marker::{FORMAT, Marker, Scope};
 use super::open_error::OpenError;
+use super::space::Space;
 use super::state::State;
 use crate::sys::mountinfo::{self, Location};
 
@@ -158,6 +159,11 @@ impl Root {
     /// Returns the root's id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Returns the path of the root.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the state directory.

@@ -5,9 +5,11 @@
 //! of a disk that is not mounted, is not taken for it; and which names that root
 //! has, so that "no such volume" is never said of one of them.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 
@@ -89,6 +91,40 @@ impl State {
     /// The disk refuses.
     pub fn note(&self, name: &FileName) -> Result<()> {
         self.names()?.open_file(name.as_str()).map(drop)
+    }
+
+    /// Notes that the volume `name` is in use, for [`State::last_used`]. One that
+    /// is not noted stays so.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn note_use(&self, name: &FileName) -> Result<()> {
+        self.names()?.touch(name)
+    }
+
+    /// Returns when each volume that is noted was in use last, in whole seconds;
+    /// of one that never was, when it was noted first. It is not synced: after a
+    /// power cut, a use of the last seconds may be missing.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn last_used(&self) -> Result<HashMap<FileName, SystemTime>> {
+        let names = self.names()?;
+        let mut used = HashMap::new();
+        for name in self.seen()? {
+            if let Some(time) = names.modified(&name)? {
+                used.insert(name, time);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Returns the same of one volume, or `None` where that is not noted.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn last_used_of(&self, name: &FileName) -> Result<Option<SystemTime>> {
+        self.names()?.modified(name)
     }
 
     /// Notes that the root has no volume `name`.

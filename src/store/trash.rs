@@ -8,6 +8,17 @@ use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
 
+/// How a restoration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The volume is there.
+    Done,
+    /// There is no such entry any more.
+    Absent,
+    /// There is a volume of that name; nothing was changed.
+    Exists,
+}
+
 impl Root {
     /// Moves the volume `name` to the trash, whole, and returns the entry, or
     /// `None` where there is no such volume.
@@ -68,6 +79,41 @@ impl Root {
     /// It cannot be read.
     pub fn trash_record(&self, entry: &TrashName) -> Result<Option<Vec<u8>>> {
         self.trash.open_dir(entry.file())?.read(RECORD, RECORD_LIMIT)
+    }
+
+    /// Moves an entry of the trash back to the volumes, as `name`; its record is
+    /// replaced by `record` before, where one is given.
+    ///
+    /// # Errors
+    /// The disk refuses; the entry is then still there, except that a failed sync
+    /// leaves it to the disk, and ends this root.
+    pub fn restore(
+        &self,
+        entry: &TrashName,
+        name: &FileName,
+        record: Option<&[u8]>,
+    ) -> Result<Restored> {
+        if let Some(record) = record {
+            match self.trash.open_dir(entry.file()) {
+                Ok(dir) => self.replace_record(&dir, record)?,
+                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Restored::Absent),
+                Err(error) => return Err(error),
+            }
+        }
+        match self.trash.rename(entry.file(), &self.volumes, name) {
+            Ok(()) => {}
+            Err(error) => {
+                return match error.errno() {
+                    Some(Errno::ENOENT) => Ok(Restored::Absent),
+                    Some(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(Restored::Exists),
+                    _ => Err(error),
+                };
+            }
+        }
+        // The new name first: a cut between the two must not lose both.
+        self.commit(&self.volumes)?;
+        self.commit(&self.trash)?;
+        Ok(Restored::Done)
     }
 
     /// Takes an entry out of the trash for good, and returns whether it was

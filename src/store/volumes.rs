@@ -2,22 +2,24 @@
 
 use nix::errno::Errno;
 
+use super::dir::Dir;
 use super::error::Result;
-use super::layout::{DATA, FileName, RECORD};
+use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
 
 /// Far more than a record needs.
 pub(super) const RECORD_LIMIT: u64 = 1 << 20;
 
-/// Owner, group and permissions of a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Owner, group and permissions that a data directory is given; `None` leaves
+/// one as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ownership {
-    /// The owner; `None` is the driver's own user.
+    /// The owner.
     pub uid: Option<u32>,
-    /// The group; `None` is the driver's own group.
+    /// The group.
     pub gid: Option<u32>,
     /// The twelve permission bits.
-    pub mode: u32,
+    pub mode: Option<u32>,
 }
 
 /// What is on the disk of a volume.
@@ -111,17 +113,32 @@ impl Root {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
         volume.make_dir(DATA)?;
-        let data = volume.open_dir(&FileName::new(DATA).expect("it is one component"))?;
-        if owner.uid.is_some() || owner.gid.is_some() {
-            data.set_owner(owner.uid, owner.gid)?;
-        }
-        // After the owner: chown(2) clears the set-id bits.
-        data.set_mode(owner.mode)?;
-        // Its own: a sync of the directory above need not take owner and mode
-        // along, and on btrfs does not.
-        data.sync()?;
+        give(&volume, owner)?;
         volume.write_new_synced(RECORD, record)?;
         volume.sync()
+    }
+
+    /// Gives the data directory of the volume `name` to `owner`, and then replaces
+    /// the volume's record: what the record says has been done. Repeating it after
+    /// a failure converges.
+    ///
+    /// # Errors
+    /// The disk refuses. The record is then the old one or the new one, whole.
+    pub fn rewrite(&self, name: &FileName, record: &[u8], owner: Ownership) -> Result<()> {
+        let volume = self.volumes.open_dir(name)?;
+        if owner != Ownership::default() {
+            give(&volume, owner)?;
+        }
+        self.replace_record(&volume, record)
+    }
+
+    /// Replaces the record in `volume`, durably. A failed sync ends this root.
+    pub(super) fn replace_record(&self, volume: &Dir, record: &[u8]) -> Result<()> {
+        // An attempt that was cut off may have left it.
+        volume.delete_file(RECORD_NEW)?;
+        volume.write_new_synced(RECORD_NEW, record)?;
+        volume.replace(RECORD_NEW, RECORD)?;
+        self.commit(volume)
     }
 
     /// Writes the file `file` in the data directory of the volume `name`, in
@@ -140,4 +157,19 @@ impl Root {
     pub(super) fn doom(&self, staged: FileName) {
         self.doomed.lock().expect("no holder of this lock panics").push(staged);
     }
+}
+
+/// Gives the data directory in `volume` to `owner`, durably.
+fn give(volume: &Dir, owner: Ownership) -> Result<()> {
+    let data = volume.open_dir(&FileName::new(DATA).expect("it is one component"))?;
+    if owner.uid.is_some() || owner.gid.is_some() {
+        data.set_owner(owner.uid, owner.gid)?;
+    }
+    // After the owner: chown(2) clears the set-id bits.
+    if let Some(mode) = owner.mode {
+        data.set_mode(mode)?;
+    }
+    // Its own: a sync of the directory above need not take owner and mode along,
+    // and on btrfs does not.
+    data.sync()
 }

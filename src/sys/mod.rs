@@ -6,5 +6,6 @@
 #![allow(unsafe_code)]
 
 pub mod mountinfo;
+pub mod process;
 pub mod random;
 pub mod socket;

@@ -51,12 +51,12 @@ impl Driver {
         }
         let created = whole_seconds(SystemTime::now());
         let defaults = self.settings.defaults.clone();
-        let record = Record { created, stated: asked.clone(), defaults };
+        let record = Record { created, stated: asked.clone(), defaults, set: Options::default() };
         let in_force = record.in_force(&self.builtin);
         let owner = Ownership {
             uid: asked.uid.or(record.defaults.uid),
             gid: asked.gid.or(record.defaults.gid),
-            mode: in_force.mode.expect("there is a built-in mode"),
+            mode: in_force.mode,
         };
         let bytes = record.to_bytes(name);
         let committed =
@@ -88,13 +88,25 @@ impl Driver {
             return Ok(Removed::Absent);
         };
         let record = self.usable(&volume)?;
+        self.refuse_if_protected(name, record)?;
         let known = self.refuse_if_in_use(&root, name)?;
-        let retain = match record.stated.retain {
-            Some(retain) => retain,
+        let retain = match record.asked().retain {
             None if name.is_anonymous() => Duration::ZERO,
-            None => record.in_force(&self.builtin).retain.expect("there is a built-in retention"),
+            _ => self.retention(record),
         };
-        let removed = self.with_room(&root, || {
+        self.take_away(&root, name, retain, known)
+    }
+
+    /// Takes the volume `name` away: to the trash for as long as `retain`, or for
+    /// good where that is nothing and it is `known` that nobody uses it.
+    pub(super) fn take_away(
+        &self,
+        root: &Arc<Root>,
+        name: &VolumeName,
+        retain: Duration,
+        known: bool,
+    ) -> Result<Removed, Error> {
+        let removed = self.with_room(root, || {
             // Nothing is deleted while it cannot be told who uses it: from the
             // trash it goes as soon as it can.
             if retain.is_zero() && known {
@@ -108,15 +120,15 @@ impl Driver {
             Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept(entry, retain)))
         });
         let removed = removed.map_err(|error| {
-            self.give_up_if_unsynced(&root);
+            self.give_up_if_unsynced(root);
             self.cache().changed(name);
             Error::Disk(name.clone(), error)
         })?;
-        self.forget(&root, name);
+        self.forget(root, name);
         if removed == Removed::Deleted {
             self.collector.wake();
         }
-        self.wake_collector_if_low(&root);
+        self.wake_collector_if_low(root);
         Ok(removed)
     }
 
@@ -139,6 +151,7 @@ impl Driver {
                 .map_err(|error| Error::Disk(name.clone(), error))?;
         }
         self.note_found(&root, name);
+        note_use(&root, name);
         self.holders().mount(name, id);
         self.wake_collector_if_low(&root);
         Ok(self.mountpoint(name))
@@ -150,9 +163,21 @@ impl Driver {
         self.holders().unmount(name, id);
     }
 
+    /// Notes that the volume `name` was in use until now.
+    ///
+    /// # Errors
+    /// No root.
+    pub fn note_unmounted(&self, name: &VolumeName) -> Result<(), Error> {
+        note_use(&*self.root()?, name);
+        Ok(())
+    }
+
     /// Takes the lock of the volume `name`, and returns it with the root. Whoever
     /// has the lock may wait for a disk that hangs; that is found out before.
-    fn enter<'a>(&'a self, name: &'a VolumeName) -> Result<(Guard<'a>, Arc<Root>), Error> {
+    pub(super) fn enter<'a>(
+        &'a self,
+        name: &'a VolumeName,
+    ) -> Result<(Guard<'a>, Arc<Root>), Error> {
         self.root()?;
         let lock = self.locks.lock(name);
         Ok((lock, self.checked_root()?))
@@ -161,7 +186,11 @@ impl Driver {
     /// Runs `change`, and once more each time it fails for want of space and
     /// something could be purged. A change whose commit could not be synced is
     /// not run again: it would find itself done, and prove nothing.
-    fn with_room<T>(&self, root: &Root, change: impl Fn() -> store::Result<T>) -> store::Result<T> {
+    pub(super) fn with_room<T>(
+        &self,
+        root: &Root,
+        change: impl Fn() -> store::Result<T>,
+    ) -> store::Result<T> {
         let mut swept = false;
         // Where space is not what is short, one entry is the most to be given
         // for an error that no purge may ever mend.
@@ -193,7 +222,7 @@ impl Driver {
         }
     }
 
-    fn give_up_if_unsynced(&self, root: &Arc<Root>) {
+    pub(super) fn give_up_if_unsynced(&self, root: &Arc<Root>) {
         // The operation has failed already, and its own error is the one to tell.
         let _found_out = self.verify(root);
     }
@@ -219,8 +248,24 @@ impl Driver {
         }
     }
 
+    pub(super) fn refuse_if_protected(
+        &self,
+        name: &VolumeName,
+        record: &Record,
+    ) -> Result<(), Error> {
+        match record.in_force(&self.builtin).protect {
+            Some(true) => Err(Error::Protected(name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns for how long a volume with `record` is kept in the trash.
+    pub(super) fn retention(&self, record: &Record) -> Duration {
+        self.in_force(record).retain.expect("there is a built-in retention")
+    }
+
     /// Returns whether the kernel could be asked.
-    fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<bool, Error> {
+    pub(super) fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<bool, Error> {
         let evidence = Evidence::gather(root);
         if let Ok(evidence) = &evidence
             && let Some(user) = evidence.user(&volume_data(name.file()))
@@ -246,6 +291,12 @@ impl Driver {
         self.holders().forget(name);
         self.cache().changed(name);
     }
+}
+
+/// Notes that the volume `name` is in use at this moment.
+pub(super) fn note_use(root: &Root, name: &VolumeName) {
+    // Ignoring: it is what a prune goes by, which asks the kernel too.
+    let _unnoted = root.state().note_use(name.file());
 }
 
 /// The reference plugin writes where it listens and who mounts into the volume.

@@ -2,18 +2,21 @@
 //! its space is needed, and trees that nobody needs are deleted.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::change::note_use;
 use super::driver::Driver;
 use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::record::Record;
-use crate::store::dir::Space;
 use crate::store::layout::trash_data;
-use crate::store::{Root, TrashName};
+use crate::store::{Root, Space, TrashName};
 
 /// How often it is looked for work that nobody announced.
 pub const EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is noted which volumes are in use; a prune looks back for days.
+const NOTE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Free space below this is low on any file system, however large.
 const LOW: u64 = 20 << 30;
@@ -50,6 +53,8 @@ struct Work {
     opened: bool,
     /// What operations purged because they found the disk full.
     purged: Vec<TrashName>,
+    /// When it was noted last who is in use.
+    noted: Option<Instant>,
 }
 
 impl Collector {
@@ -63,6 +68,16 @@ impl Collector {
     pub fn opened(&self) {
         self.work().opened = true;
         self.wake();
+    }
+
+    /// Returns whether [`NOTE_EVERY`] has passed since it last did.
+    fn is_time_to_note(&self) -> bool {
+        let mut work = self.work();
+        let due = work.noted.is_none_or(|noted| noted.elapsed() >= NOTE_EVERY);
+        if due {
+            work.noted = Some(Instant::now());
+        }
+        due
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -98,6 +113,9 @@ impl Driver {
             && let Err(error) = self.reconcile(&root)
         {
             report.failed.push(format!("the names in the state directory: {error}"));
+        }
+        if self.collector.is_time_to_note() {
+            self.note_uses(&root);
         }
         // First what nobody can want back: it may be all the space that is needed.
         sweep(&root, &mut report);
@@ -150,17 +168,29 @@ impl Driver {
         }
     }
 
-    fn is_expired(&self, root: &Root, entry: &TrashName) -> bool {
-        let record = VolumeName::new(entry.volume().as_str()).and_then(|name| {
-            let bytes = root.trash_record(entry).ok()??;
-            Record::parse(&name, &bytes).ok()
-        });
-        let retain = match record {
-            Some(record) => self.in_force(&record).retain,
-            None => None,
-        };
-        let retain = retain.unwrap_or(self.settings.retention);
+    pub(super) fn is_expired(&self, root: &Root, entry: &TrashName) -> bool {
+        let retain = self.retention_in_trash(root, entry);
         entry.removed().elapsed().is_ok_and(|age| age >= retain)
+    }
+
+    /// Returns for how long an entry of the trash is kept, from its removal on.
+    pub(super) fn retention_in_trash(&self, root: &Root, entry: &TrashName) -> Duration {
+        let record = root.trash_record(entry).ok().flatten();
+        match record.and_then(|bytes| Record::parse_any(&bytes).ok()) {
+            Some((_, record)) => self.retention(&record),
+            None => self.settings.retention,
+        }
+    }
+
+    /// Notes for every volume that somebody has mounted now that it is in use: an
+    /// Unmount may be lost, or may never come.
+    fn note_uses(&self, root: &Root) {
+        let evidence = Evidence::gather(root).map(|evidence| evidence.volumes());
+        for name in
+            evidence.into_iter().flatten().filter_map(|(name, _)| VolumeName::from_file(name))
+        {
+            note_use(root, &name);
+        }
     }
 }
 

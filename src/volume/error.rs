@@ -25,12 +25,30 @@ pub enum Error {
     BadOption(String, BadOption),
     /// A volume of that name has other options.
     #[error(
-        "volume {0} exists with other options: {1}; ask for the same, or remove the volume first"
+        "volume {0} exists with other options: {1}; ask for the same, or change it with 'dirvol set \
+         {0}'"
     )]
     OptionsDiffer(VolumeName, String),
     /// Somebody uses the volume. Terraform's provider looks for these words.
     #[error("volume {0}: volume is in use by {1}; stop its containers first")]
     InUse(VolumeName, String),
+    /// The volume is not to be removed.
+    #[error(
+        "volume {0} is protected; if it is to be removed, run 'dirvol set {0} protect=false' first"
+    )]
+    Protected(VolumeName),
+    /// The trash has no such entry, or more than one could be meant.
+    #[error("no such entry in the trash: {0}; {1}")]
+    NoSuchEntry(String, String),
+    /// A volume stands where one from the trash is to be restored.
+    #[error("volume {0} exists: restore the entry with --as under another name")]
+    Exists(VolumeName),
+    /// It cannot be told which volumes nobody needs.
+    #[error(
+        "this driver does not see the host's processes, and no engine was asked: run the prune \
+         where Docker's socket is"
+    )]
+    Blind,
     /// The volume is there and damaged.
     #[error("volume {0} cannot be used: {1}; mend it or move it away, {2} is left as it is")]
     Damaged(VolumeName, String, String),

@@ -1,9 +1,12 @@
 //! Who really has a volume mounted, from the kernel's own tables.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use crate::store::Root;
+use super::error::Error;
+use crate::store::layout::volume_of;
+use crate::store::{self, FileName, Root};
 use crate::sys::mountinfo::{self, Use};
 
 /// What is mounted from below a root, at one moment.
@@ -22,9 +25,34 @@ impl Evidence {
         mountinfo::uses(&root.location()?).map(Self)
     }
 
+    /// As [`Evidence::gather`], for whoever can do nothing without.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn needed(root: &Root) -> Result<Self, Error> {
+        Self::gather(root).map_err(|source| {
+            let path = root.path().to_path_buf();
+            Error::Root(store::Error { op: "ask who uses", path, source })
+        })
+    }
+
     /// Returns who has the directory `data`, or one below it, mounted; `data` is
     /// relative to the root.
     pub fn user(&self, data: &Path) -> Option<&Use> {
-        self.0.iter().find(|held| held.path.starts_with(data))
+        self.users(data).next()
+    }
+
+    /// Returns all who have the directory `data`, or one below it, mounted.
+    pub fn users(&self, data: &Path) -> impl Iterator<Item = &Use> {
+        self.0.iter().filter(move |held| held.path.starts_with(data))
+    }
+
+    /// Returns the volumes that are mounted, and how often each is.
+    pub fn volumes(&self) -> HashMap<FileName, usize> {
+        let mut volumes = HashMap::new();
+        for name in self.0.iter().filter_map(|held| volume_of(&held.path)) {
+            *volumes.entry(name).or_default() += 1;
+        }
+        volumes
     }
 }

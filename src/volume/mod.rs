@@ -13,8 +13,12 @@ pub mod holders;
 mod locks;
 pub mod name;
 pub mod options;
+pub mod overview;
+pub mod prune;
 pub mod read;
 pub mod record;
+mod set;
+pub mod trash;
 
 pub use driver::{Driver, Settings};
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The options there are, in the order of messages.
-pub const KNOWN: [&str; 4] = ["gid", "mode", "retain", "uid"];
+pub const KNOWN: [&str; 5] = ["gid", "mode", "protect", "retain", "uid"];
 
 /// The options that are spoken for and that this version does not have yet.
 const LATER: [&str; 4] = ["from", "inodes", "path", "size"];
@@ -34,6 +34,8 @@ pub struct Options {
     pub mode: Option<u32>,
     /// How long the volume is kept in the trash; zero keeps nothing.
     pub retain: Option<Duration>,
+    /// Whether a Remove is refused.
+    pub protect: Option<bool>,
     /// Fixture: Get answers a null volume, List leaves it out.
     pub ninja: bool,
     /// Fixture: Mount fails.
@@ -79,6 +81,7 @@ impl Options {
                 ("gid", _) => options.gid = Some(id(&key, value)?),
                 ("mode", _) => options.mode = Some(mode(value)?),
                 ("retain", _) => options.retain = Some(duration(value)?),
+                ("protect", _) => options.protect = Some(truth(&key, value)?),
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
                 (later, _) if LATER.contains(&later) => {
@@ -106,6 +109,7 @@ impl Options {
             ("gid", self.gid.map(|gid| gid.to_string())),
             ("mode", self.mode.map(|mode| format!("{mode:04o}"))),
             ("retain", self.retain.map(|retain| humantime::format_duration(retain).to_string())),
+            ("protect", self.protect.map(|protect| protect.to_string())),
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
@@ -119,35 +123,41 @@ impl Options {
             gid: self.gid.or(defaults.gid),
             mode: self.mode.or(defaults.mode),
             retain: self.retain.or(defaults.retain),
+            protect: self.protect.or(defaults.protect),
             ninja: self.ninja || defaults.ninja,
             invalid_option: self.invalid_option || defaults.invalid_option,
         }
     }
 
     /// Returns what holds where nobody states anything: the driver's own user
-    /// and group, 0755, and the driver's retention.
+    /// and group, 0755, the driver's retention, and no protection.
     pub fn builtin(retention: Duration) -> Self {
         Self {
             uid: Some(nix::unistd::geteuid().as_raw()),
             gid: Some(nix::unistd::getegid().as_raw()),
             mode: Some(DEFAULT_MODE),
             retain: Some(retention),
+            protect: Some(false),
             ninja: false,
             invalid_option: false,
         }
     }
 
-    /// Names the first difference between the options that a volume `has` and
-    /// those that are `asked` for, or returns `None` where they are the same.
-    pub fn difference(has: &Self, asked: &Self) -> Option<String> {
-        let (has, asked) = (has.to_map(), asked.to_map());
-        let keys: std::collections::BTreeSet<&String> = has.keys().chain(asked.keys()).collect();
+    /// Names the first option that is `asked` for and is neither what the volume
+    /// has `now` nor what it was `created` with, or returns `None`.
+    pub fn difference(now: &Self, created: &Self, asked: &Self) -> Option<String> {
+        let [now, created, asked] = [now, created, asked].map(Self::to_map);
+        let keys: std::collections::BTreeSet<&String> = now.keys().chain(asked.keys()).collect();
+        let differs = |key: &&String| {
+            let asked = asked.get(*key);
+            now.get(*key) != asked && created.get(*key) != asked
+        };
         let shown = |map: &BTreeMap<String, String>, key: &String| {
             map.get(key).cloned().unwrap_or_else(|| "unset".into())
         };
         keys.into_iter()
-            .find(|key| has.get(*key) != asked.get(*key))
-            .map(|key| format!("its {key} is {}, not {}", shown(&has, key), shown(&asked, key)))
+            .find(differs)
+            .map(|key| format!("its {key} is {}, not {}", shown(&now, key), shown(&asked, key)))
     }
 }
 
@@ -186,6 +196,10 @@ fn mode(value: &str) -> Result<u32, BadOption> {
     })
 }
 
+fn truth(key: &str, value: &str) -> Result<bool, BadOption> {
+    value.parse().map_err(|_| BadOption(format!("option {key:?} is {value:?}: give true or false")))
+}
+
 /// Reads a duration as people write it: `24h`, `1day 12h`, or a bare `0`.
 ///
 /// # Errors
@@ -216,7 +230,7 @@ mod tests {
 
     #[test]
     fn each_option_is_read() {
-        let cases: [(&[(&str, &str)], Options); 9] = [
+        let cases: [(&[(&str, &str)], Options); 11] = [
             (&[], Options::default()),
             (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
             (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
@@ -227,6 +241,8 @@ mod tests {
                 &[("retain", "7d")],
                 Options { retain: Some(Duration::from_secs(604_800)), ..Default::default() },
             ),
+            (&[("protect", "true")], Options { protect: Some(true), ..Default::default() }),
+            (&[("PROTECT", "false")], Options { protect: Some(false), ..Default::default() }),
             (
                 &[("o", "uid=5,mode=0700")],
                 Options { uid: Some(5), mode: Some(0o700), ..Default::default() },
@@ -243,8 +259,8 @@ mod tests {
     fn whatever_else_is_refused_with_the_cure() {
         let ids = "give a number from 0 to 4294967294, not a name";
         let octal = "give octal digits, 0000 to 7777";
-        let known = "(known: gid, mode, retain, uid)";
-        let cases: [(&[(&str, &str)], String); 14] = [
+        let known = "(known: gid, mode, protect, retain, uid)";
+        let cases: [(&[(&str, &str)], String); 15] = [
             (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
             (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),
             (&[("uid", "+1")], format!("option \"uid\" is \"+1\": {ids}")),
@@ -257,6 +273,7 @@ mod tests {
                 &[("retain", "soon")],
                 "\"soon\" is not a duration: give one such as 90m, 24h, 7d or 0".into(),
             ),
+            (&[("protect", "on")], "option \"protect\" is \"on\": give true or false".into()),
             (
                 &[("size", "10G")],
                 format!("option \"size\" is not supported yet; leave it out {known}"),
@@ -285,8 +302,9 @@ mod tests {
     fn the_first_difference_is_named() {
         let has = Options { uid: Some(5), ..Options::builtin(Duration::from_secs(60)) };
         let asked = Options { uid: Some(6), ..has.clone() };
-        assert_eq!(Options::difference(&has, &has), None);
-        assert_eq!(Options::difference(&has, &asked), Some("its uid is 5, not 6".into()));
+        let difference = |asked| Options::difference(&has, &has, asked);
+        assert_eq!(difference(&has), None);
+        assert_eq!(difference(&asked), Some("its uid is 5, not 6".into()));
     }
 
     proptest! {
@@ -296,9 +314,10 @@ mod tests {
             gid in prop::option::of(0..u32::MAX),
             mode in prop::option::of(0..=0o7777u32),
             seconds in prop::option::of(0..1_000_000_000u64),
+            protect in prop::option::of(prop::bool::ANY),
         ) {
             let retain = seconds.map(Duration::from_secs);
-            let options = Options { uid, gid, mode, retain, ..Default::default() };
+            let options = Options { uid, gid, mode, retain, protect, ..Default::default() };
             let map = options.to_map();
             let stated = map.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             prop_assert_eq!(Options::parse(stated, Fixture::Off), Ok(options));

@@ -1,5 +1,6 @@
 //! What is read of volumes.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -160,6 +161,16 @@ impl Driver {
                 Err(Error::Damaged(volume.name.clone(), why.clone(), whole))
             }
             (None, Health::Ok) => unreachable!("a volume without a record is damaged"),
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Damaged(why) => write!(f, "damaged: {why}"),
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
         }
     }
 }

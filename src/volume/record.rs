@@ -21,6 +21,9 @@ pub struct Record {
     pub stated: Options,
     /// The driver's `--default-opt`s at Create.
     pub defaults: Options,
+    /// What was set since then. It stands beside what was stated, for an engine
+    /// that has forgotten the volume states the same again.
+    pub set: Options,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +36,8 @@ struct File {
     options: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     defaults: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    set: BTreeMap<String, String>,
 }
 
 impl Record {
@@ -42,6 +47,18 @@ impl Record {
     /// It is not JSON, of another format, of another volume, or has an option
     /// that this version does not know: it cannot then be told what was asked for.
     pub fn parse(name: &VolumeName, bytes: &[u8]) -> Result<Self, String> {
+        let (found, record) = Self::parse_any(bytes)?;
+        if found != name.as_str() {
+            return Err(format!("its record is that of {found:?}"));
+        }
+        Ok(record)
+    }
+
+    /// Reads the record of any volume, and returns the name that it says.
+    ///
+    /// # Errors
+    /// As those of [`Record::parse`].
+    pub fn parse_any(bytes: &[u8]) -> Result<(String, Self), String> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -52,16 +69,14 @@ impl Record {
             return Err(format!("its record has format {format}, and this dirvol knows {FORMAT}"));
         }
         let file: File = serde_json::from_slice(bytes).map_err(unusable)?;
-        if file.name != name.as_str() {
-            return Err(format!("its record is that of {:?}", file.name));
-        }
         let created = humantime::parse_rfc3339(&file.created)
             .map_err(|_| format!("its record has no time of creation, but {:?}", file.created))?;
         let options = |map: &BTreeMap<String, String>| {
             let stated = map.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             Options::parse(stated, Fixture::On).map_err(|error| format!("its record: {error}"))
         };
-        Ok(Self { created, stated: options(&file.options)?, defaults: options(&file.defaults)? })
+        let [stated, defaults, set] = [&file.options, &file.defaults, &file.set].map(options);
+        Ok((file.name, Self { created, stated: stated?, defaults: defaults?, set: set? }))
     }
 
     /// Writes the record of the volume `name`.
@@ -72,23 +87,32 @@ impl Record {
             created: humantime::format_rfc3339_seconds(self.created).to_string(),
             options: self.stated.to_map(),
             defaults: self.defaults.to_map(),
+            set: self.set.to_map(),
         };
         let mut bytes = serde_json::to_vec(&file).expect("a record has only text and numbers");
         bytes.push(b'\n');
         bytes
     }
 
-    /// Returns the options in force: what was stated, what was default then, and
-    /// `builtin` for the rest.
+    /// Returns the options in force: what was set, what was stated, what was
+    /// default then, and `builtin` for the rest.
     pub fn in_force(&self, builtin: &Options) -> Options {
-        self.stated.or(&self.defaults).or(builtin)
+        self.set.or(&self.stated).or(&self.defaults).or(builtin)
+    }
+
+    /// Returns what was asked for by a person: what was set, and what was stated.
+    pub fn asked(&self) -> Options {
+        self.set.or(&self.stated)
     }
 
     /// Names the first difference to a Create that states `asked`, or returns
-    /// `None` where the volume is just what it asks for.
+    /// `None` where the volume is just what it asks for, or was so when it was
+    /// created: what was set since then is no reason to refuse those who have
+    /// always asked for the same.
     pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<String> {
-        let asked = asked.or(&self.defaults).or(builtin);
-        Options::difference(&self.in_force(builtin), &asked)
+        let rest = self.defaults.or(builtin);
+        let (created, now) = (self.stated.or(&rest), self.in_force(builtin));
+        Options::difference(&now, &created, &asked.or(&rest))
     }
 }
 
@@ -107,6 +131,7 @@ mod tests {
             created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             stated: Options { uid: Some(5), ..Default::default() },
             defaults: Options { mode: Some(0o700), ..Default::default() },
+            set: Options::default(),
         }
     }
 
@@ -133,12 +158,35 @@ mod tests {
             ),
             (
                 r#"{"format":1,"name":"db","created":"2023-11-14T22:13:20Z","options":{"x":"1"}}"#,
-                "its record: option \"x\" is unknown (known: gid, mode, retain, uid)",
+                "its record: option \"x\" is unknown (known: gid, mode, protect, retain, uid)",
             ),
         ];
         for (text, why) in cases {
             assert_eq!(Record::parse(&name(), text.as_bytes()), Err(why.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_set_is_kept_beside_what_was_stated_and_goes_before_it() {
+        let set = Options { uid: Some(6), protect: Some(true), ..Default::default() };
+        let record = Record { set, ..record() };
+        let text = "{\"format\":1,\"name\":\"db\",\"created\":\"2023-11-14T22:13:20Z\",\
+                    \"options\":{\"uid\":\"5\"},\"defaults\":{\"mode\":\"0700\"},\
+                    \"set\":{\"protect\":\"true\",\"uid\":\"6\"}}\n";
+        assert_eq!(String::from_utf8(record.to_bytes(&name())).unwrap(), text);
+        assert_eq!(Record::parse(&name(), text.as_bytes()), Ok(record.clone()));
+
+        let builtin = Options::builtin(Duration::from_secs(60));
+        let in_force = record.in_force(&builtin);
+        assert_eq!((in_force.uid, in_force.mode), (Some(6), Some(0o700)));
+        assert_eq!(in_force.protect, Some(true));
+        let difference = |asked| record.difference(&asked, &builtin);
+        // Each option as it was stated once, or as it is now.
+        let uid = |uid| Options { uid: Some(uid), ..Default::default() };
+        assert_eq!(difference(uid(5)), None);
+        assert_eq!(difference(uid(6)), None);
+        assert_eq!(difference(record.asked()), None);
+        assert_eq!(difference(uid(7)), Some("its uid is 6, not 7".into()));
     }
 
     #[test]

@@ -178,7 +178,8 @@ const DAMAGES: [Damage; 18] = [
             fs::write(volume.join("volume.json"), text).unwrap();
         },
         reason: |_| {
-            "its record: option \"colour\" is unknown (known: gid, mode, retain, uid)".into()
+            "its record: option \"colour\" is unknown (known: gid, mode, protect, retain, uid)"
+                .into()
         },
         listed: true,
     },

@@ -147,7 +147,20 @@ pub fn root_with(lines: impl IntoIterator<Item = String>) -> Vec<String> {
 /// The listing of a volume `name` that lies at `path` in the root: its data with
 /// `data` for permissions and owner, and its record with the `stated` options.
 pub fn volume_at(path: &str, name: &str, data: &str, stated: &serde_json::Value) -> [String; 3] {
-    let record = format!(r#"{{"format":1,"name":"{name}","created":"{TIME}","options":{stated}}}"#);
+    volume_set(path, name, data, stated, &json!({}))
+}
+
+/// As [`volume_at`], with options that were `set` later.
+pub fn volume_set(
+    path: &str,
+    name: &str,
+    data: &str,
+    stated: &serde_json::Value,
+    set: &serde_json::Value,
+) -> [String; 3] {
+    let set = if *set == json!({}) { String::new() } else { format!(r#","set":{set}"#) };
+    let record =
+        format!(r#"{{"format":1,"name":"{name}","created":"{TIME}","options":{stated}{set}}}"#);
     [
         format!("{path}/ 0700 0:0"),
         format!("{path}/data/ {data}"),

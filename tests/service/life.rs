@@ -93,13 +93,14 @@ fn a_volume_with_other_options_is_named_with_the_difference() {
         ("plain", json!({"mode": "0700"}), "its mode is 0755, not 0700"),
         ("plain", json!({"retain": "0"}), "its retain is 1day, not 0s"),
         ("plain", json!({"uid": "5", "gid": "7"}), "its gid is 0, not 7"),
+        ("plain", json!({"protect": "true"}), "its protect is false, not true"),
         ("stated", json!({}), "its mode is 0700, not 0755"),
         ("stated", json!({"mode": "0700"}), "its uid is 5, not 0"),
     ];
     for (name, options, difference) in cases {
         let why = format!(
-            "volume {name} exists with other options: {difference}; ask for the same, or remove \
-             the volume first"
+            "volume {name} exists with other options: {difference}; ask for the same, or change \
+             it with 'dirvol set {name}'"
         );
         assert_eq!(serve.call(CREATE, &with_options(name, &options)), failed(409, &why));
     }
@@ -117,7 +118,8 @@ fn the_drivers_default_options_are_those_of_the_volume_for_good() {
     serve.wait_available();
     serve.create("a");
     assert_eq!(serve.call(CREATE, &with_options("b", &json!({"mode": "0750"}))), done());
-    let in_force = json!({"gid": "7", "mode": "0700", "retain": "1day", "uid": "5"});
+    let in_force =
+        json!({"gid": "7", "mode": "0700", "protect": "false", "retain": "1day", "uid": "5"});
     assert_eq!(options_of(&serve, "a"), in_force);
     serve.stop();
     let kept =
@@ -197,8 +199,11 @@ fn a_removed_volume_is_kept_whole_in_the_trash() {
     }
     assert_eq!(listing(&setup.root()), root_with(kept));
     let log = neutral(&serve.log());
-    let note =
-        format!("kept in the trash as {} for 1day op=\"remove\"", &entry("a")["trash/".len()..]);
+    let entry = &entry("a")["trash/".len()..];
+    let note = format!(
+        "INFO kept in the trash as {entry} for 1day; 'dirvol trash purge {entry}' frees its space \
+         now op=\"remove\" volume=\"a\" mount_id=\"\" outcome=\"ok\" ms="
+    );
     assert_eq!(log.matches(&note).count(), 2, "{log}");
     serve.stop();
 }

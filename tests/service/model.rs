@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use crate::expect::{
-    TIME, done, entry, failed, listing, named, ok, root_with, swept_listing, volume_at, with_id,
+    TIME, done, entry, failed, listing, named, ok, root_with, swept_listing, volume_set, with_id,
     with_options,
 };
 use crate::harness::{Answer, Serve, Setup};
@@ -31,6 +31,9 @@ enum Event {
     Path(&'static str),
     List,
     Counts,
+    Set(&'static str, Options),
+    Restore(&'static str),
+    Purge(&'static str),
     Restart,
     Crash,
 }
@@ -46,17 +49,21 @@ fn event() -> impl Strategy<Value = Event> {
             prop::sample::select(values).prop_map(move |value| (key, value)),
         )
     };
-    let options = (
-        option("uid", &["0", "5"]),
-        option("gid", &["0", "7"]),
-        option("mode", &["0755", "0700", "2770"]),
-        option("retain", &["0s", "1day", "1h"]),
-    )
-        .prop_map(|(uid, gid, mode, retain)| {
-            [uid, gid, mode, retain].into_iter().flatten().collect::<Options>()
-        });
+    let options = || {
+        (
+            option("uid", &["0", "5"]),
+            option("gid", &["0", "7"]),
+            option("mode", &["0755", "0700", "2770"]),
+            option("retain", &["0s", "1day", "1h"]),
+            option("protect", &["false", "false", "true"]),
+        )
+            .prop_map(|(uid, gid, mode, retain, protect)| {
+                [uid, gid, mode, retain, protect].into_iter().flatten().collect::<Options>()
+            })
+    };
+    let some = |options: &Options| !options.is_empty();
     prop_oneof![
-        8 => (name(), options).prop_map(|(name, options)| Event::Create(name, options)),
+        8 => (name(), options()).prop_map(|(name, options)| Event::Create(name, options)),
         8 => name().prop_map(Event::Remove),
         4 => (name(), id()).prop_map(|(name, id)| Event::Mount(name, id)),
         6 => (name(), id()).prop_map(|(name, id)| Event::Unmount(name, id)),
@@ -64,6 +71,10 @@ fn event() -> impl Strategy<Value = Event> {
         2 => name().prop_map(Event::Path),
         2 => Just(Event::List),
         1 => Just(Event::Counts),
+        4 => (name(), options().prop_filter("nothing to set", some))
+            .prop_map(|(name, options)| Event::Set(name, options)),
+        4 => name().prop_map(Event::Restore),
+        2 => name().prop_map(Event::Purge),
         1 => Just(Event::Restart),
         1 => Just(Event::Crash),
     ]
@@ -77,23 +88,43 @@ struct Holder {
     mounted: bool,
 }
 
+/// The options of a volume: those that were stated at its Create, and those that
+/// were set since.
+#[derive(Clone)]
+struct Volume {
+    stated: Options,
+    set: Options,
+}
+
 /// What should be there.
 struct Model {
     /// Where the root is.
     root: String,
-    /// The stated options of each volume.
-    volumes: BTreeMap<&'static str, Options>,
+    volumes: BTreeMap<&'static str, Volume>,
     holders: BTreeMap<&'static str, Vec<Holder>>,
     /// What was removed and is kept.
-    trash: Vec<(&'static str, Options)>,
+    trash: Vec<(&'static str, Volume)>,
 }
 
 /// The options in force where `stated` are stated.
 fn in_force(stated: &Options) -> Options {
-    let mut options =
-        Options::from([("gid", "0"), ("mode", "0755"), ("retain", "1day"), ("uid", "0")]);
+    let mut options = Options::from([
+        ("gid", "0"),
+        ("mode", "0755"),
+        ("protect", "false"),
+        ("retain", "1day"),
+        ("uid", "0"),
+    ]);
     options.extend(stated);
     options
+}
+
+impl Volume {
+    fn in_force(&self) -> Options {
+        let mut options = in_force(&self.stated);
+        options.extend(&self.set);
+        options
+    }
 }
 
 impl Model {
@@ -115,25 +146,37 @@ impl Model {
     }
 
     fn create(&mut self, name: &'static str, asked: Options) -> Answer {
-        let Some(stated) = self.volumes.get(name) else {
-            self.volumes.insert(name, asked);
+        let Some(volume) = self.volumes.get(name) else {
+            self.volumes.insert(name, Volume { stated: asked, set: Options::new() });
             return done();
         };
-        let (has, asked) = (in_force(stated), in_force(&asked));
-        match has.iter().zip(&asked).find(|(has, asked)| has != asked) {
+        // What was asked for once may always be asked for.
+        let (has, created, asked) = (volume.in_force(), in_force(&volume.stated), in_force(&asked));
+        let both = has.iter().zip(&asked);
+        let differs = both
+            .into_iter()
+            .find(|((key, has), (_, asked))| has != asked && created[*key] != **asked);
+        match differs {
             None => done(),
             Some(((key, has), (_, asked))) => failed(
                 409,
                 &format!(
                     "volume {name} exists with other options: its {key} is {has}, not {asked}; ask \
-                     for the same, or remove the volume first"
+                     for the same, or change it with 'dirvol set {name}'"
                 ),
             ),
         }
     }
 
     fn remove(&mut self, name: &'static str) -> Answer {
-        let Some(stated) = self.volumes.get(name) else { return done() };
+        let Some(volume) = self.volumes.get(name) else { return done() };
+        if volume.in_force()["protect"] == "true" {
+            let why = format!(
+                "volume {name} is protected; if it is to be removed, run 'dirvol set {name} \
+                 protect=false' first"
+            );
+            return failed(409, &why);
+        }
         let holders = self.holders.get(name).map_or(&[][..], Vec::as_slice);
         if let Some(holder) = holders.iter().find(|holder| holder.mounted) {
             let why = format!(
@@ -144,13 +187,57 @@ impl Model {
             return failed(409, &why);
         }
         let anonymous = name.len() == 64;
-        let kept = stated.get("retain").map_or(!anonymous, |retain| *retain != "0s");
-        let stated = self.volumes.remove(name).unwrap();
+        let asked = volume.set.get("retain").or(volume.stated.get("retain"));
+        let kept = asked.map_or(!anonymous, |retain| *retain != "0s");
+        let volume = self.volumes.remove(name).unwrap();
         self.holders.remove(name);
         if kept {
-            self.trash.push((name, stated));
+            self.trash.push((name, volume));
         }
         done()
+    }
+
+    fn set(&mut self, name: &'static str, options: Options) -> Answer {
+        let Some(volume) = self.volumes.get_mut(name) else {
+            return failed(404, &format!("no such volume: {name}"));
+        };
+        volume.set.extend(options);
+        ok(format!(r#"{{"Options":{},"Err":""}}"#, json!(volume.in_force())))
+    }
+
+    /// Returns where the one entry of `name` is.
+    fn find(&self, name: &str) -> Result<usize, Answer> {
+        let all: Vec<usize> =
+            (0..self.trash.len()).filter(|at| self.trash[*at].0 == name).collect();
+        let hint = match all[..] {
+            [at] => return Ok(at),
+            [] => "see 'dirvol trash ls'".to_owned(),
+            _ => format!("{} are of that volume, {} is the latest", all.len(), file(name)),
+        };
+        Err(failed(404, &format!("no such entry in the trash: {name}; {hint}")))
+    }
+
+    fn restore(&mut self, name: &'static str) -> Answer {
+        let at = match self.find(name) {
+            Ok(at) => at,
+            Err(answer) => return answer,
+        };
+        if self.volumes.contains_key(name) {
+            let cure = "restore the entry with --as under another name";
+            return failed(409, &format!("volume {name} exists: {cure}"));
+        }
+        let (name, volume) = self.trash.remove(at);
+        let (data, stated) = (self.data(name), json!(volume.stated));
+        self.volumes.insert(name, volume);
+        ok(format!(r#"{{"Name":"{name}","Mountpoint":"{data}","Options":{stated},"Err":""}}"#))
+    }
+
+    fn purge(&mut self, name: &str) -> Answer {
+        match self.find(name) {
+            Ok(at) => drop(self.trash.remove(at)),
+            Err(answer) => return answer,
+        }
+        ok(format!(r#"{{"Purged":["{}"],"Kept":[],"Err":""}}"#, file(name)))
     }
 
     fn mount(&mut self, name: &'static str, id: &'static str) -> Answer {
@@ -174,7 +261,7 @@ impl Model {
     }
 
     fn get(&self, name: &str) -> Answer {
-        let Some(stated) = self.volumes.get(name) else {
+        let Some(volume) = self.volumes.get(name) else {
             return failed(404, &format!("no such volume: {name}"));
         };
         let holders = self.holders.get(name).map_or(&[][..], Vec::as_slice).iter();
@@ -184,7 +271,7 @@ impl Model {
             })
             .collect();
         let (data, holders, options) =
-            (self.data(name), holders.join(","), json!(in_force(stated)));
+            (self.data(name), holders.join(","), json!(volume.in_force()));
         ok([
             format!(r#"{{"Volume":{{"Name":"{name}","Mountpoint":"{data}","CreatedAt":"{TIME}","#),
             format!(r#""Status":{{"created":"{TIME}","health":"ok","holders":[{holders}],"#),
@@ -201,16 +288,16 @@ impl Model {
 
     /// The listing of the root.
     fn root(&self) -> Vec<String> {
-        let lines = |path: String, name: &str, stated: &Options| {
-            let options = in_force(stated);
+        let lines = |path: String, name: &str, volume: &Volume| {
+            let options = volume.in_force();
             let data = format!("{} {}:{}", options["mode"], options["uid"], options["gid"]);
-            volume_at(&path, name, &data, &json!(stated))
+            volume_set(&path, name, &data, &json!(volume.stated), &json!(volume.set))
         };
         let volumes = self
             .volumes
             .iter()
-            .flat_map(|(name, stated)| lines(format!("volumes/{name}"), name, stated));
-        let trash = self.trash.iter().flat_map(|(name, stated)| lines(entry(name), name, stated));
+            .flat_map(|(name, volume)| lines(format!("volumes/{name}"), name, volume));
+        let trash = self.trash.iter().flat_map(|(name, volume)| lines(entry(name), name, volume));
         root_with(volumes.chain(trash))
     }
 
@@ -224,6 +311,11 @@ impl Model {
     }
 }
 
+/// The name of an entry of the trash, in neutral form.
+fn file(name: &str) -> String {
+    entry(name)["trash/".len()..].to_owned()
+}
+
 /// Lets `event` happen to the driver and to the model, and compares.
 fn happen(
     setup: &Setup,
@@ -235,14 +327,26 @@ fn happen(
     let (method, body, expected) = match event {
         Event::Create(name, options) => {
             let body = with_options(name, &json!(options));
-            ("Create", body, model.create(name, options))
+            ("VolumeDriver.Create", body, model.create(name, options))
         }
-        Event::Remove(name) => ("Remove", named(name), model.remove(name)),
-        Event::Mount(name, id) => ("Mount", with_id(name, id), model.mount(name, id)),
-        Event::Unmount(name, id) => ("Unmount", with_id(name, id), model.unmount(name, id)),
-        Event::Get(name) => ("Get", named(name), model.get(name)),
-        Event::Path(name) => ("Path", named(name), model.mountpoint(name)),
-        Event::List => ("List", "{}\n".to_owned(), model.list()),
+        Event::Remove(name) => ("VolumeDriver.Remove", named(name), model.remove(name)),
+        Event::Mount(name, id) => ("VolumeDriver.Mount", with_id(name, id), model.mount(name, id)),
+        Event::Unmount(name, id) => {
+            ("VolumeDriver.Unmount", with_id(name, id), model.unmount(name, id))
+        }
+        Event::Get(name) => ("VolumeDriver.Get", named(name), model.get(name)),
+        Event::Path(name) => ("VolumeDriver.Path", named(name), model.mountpoint(name)),
+        Event::List => ("VolumeDriver.List", "{}\n".to_owned(), model.list()),
+        Event::Set(name, options) => {
+            let body = with_options(name, &json!(options));
+            ("Dirvol.Set", body, model.set(name, options))
+        }
+        Event::Restore(name) => {
+            ("Dirvol.TrashRestore", json!({"Entry": name}).to_string(), model.restore(name))
+        }
+        Event::Purge(name) => {
+            ("Dirvol.TrashPurge", json!({"Entry": name}).to_string(), model.purge(name))
+        }
         Event::Counts => {
             let counts = ["dirvol_volumes", "dirvol_trash_entries"];
             let counted = counts.map(|name| serve.metric(name, ""));
@@ -260,7 +364,7 @@ fn happen(
             return Ok(setup.serve());
         }
     };
-    let answer = serve.call(&format!("VolumeDriver.{method}"), &body);
+    let answer = serve.call(method, &body);
     prop_assert_eq!(answer.neutral(), expected, "{}", what);
     Ok(serve)
 }

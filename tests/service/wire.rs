@@ -29,7 +29,7 @@ fn db(serve: &Serve, holders: &str) -> Answer {
     ok(format!(
         r#"{{"Volume":{{"Name":"db","Mountpoint":"{root}/volumes/db/data","CreatedAt":"{TIME}","#
     ) + &format!(r#""Status":{{"created":"{TIME}","health":"ok","holders":{holders},"#)
-        + r#""options":{"gid":"0","mode":"0755","retain":"1day","uid":"0"}}},"Err":""}"#)
+        + r#""options":{"gid":"0","mode":"0755","protect":"false","retain":"1day","uid":"0"}}},"Err":""}"#)
 }
 
 fn mountpoint(serve: &Serve) -> Answer {
@@ -285,6 +285,14 @@ fn health_and_metrics_are_on_the_same_socket() {
         ("get", 0, 1, 1),
         ("list", 0, 0, 0),
         ("capabilities", 0, 0, 0),
+        ("dirvol_list", 0, 0, 0),
+        ("dirvol_holders", 0, 0, 0),
+        ("dirvol_remove", 0, 0, 0),
+        ("dirvol_set", 0, 0, 0),
+        ("dirvol_prune", 0, 0, 0),
+        ("dirvol_trash_list", 0, 0, 0),
+        ("dirvol_trash_restore", 0, 0, 0),
+        ("dirvol_trash_purge", 0, 0, 0),
         ("other", 0, 1, 0),
     ];
     let mut requests = String::new();

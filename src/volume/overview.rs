@@ -1,0 +1,96 @@
+//! All volumes at a glance, and who has one.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::driver::Driver;
+use super::error::Error;
+use super::evidence::Evidence;
+use super::name::VolumeName;
+use super::options::Options;
+use super::read::Health;
+use crate::store::layout::volume_data;
+use crate::sys::mountinfo::Use;
+use crate::sys::process;
+
+/// What is known of a volume without a look into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// Its name.
+    pub name: VolumeName,
+    /// When it was created, if its record says so.
+    pub created: Option<SystemTime>,
+    /// When it was in use last.
+    pub used: Option<SystemTime>,
+    /// In how many places it is mounted; where none is seen, how many mount IDs
+    /// were mounted and not unmounted.
+    pub holders: usize,
+    /// Whether it can be used.
+    pub health: Health,
+    /// The options in force, if its record says so.
+    pub options: Option<Options>,
+}
+
+/// One mount of a volume, or of a directory in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The lowest pid of those that see it.
+    pub pid: u32,
+    /// The id of the container in which that process runs.
+    pub container: Option<String>,
+    /// When that process was started.
+    pub since: Option<SystemTime>,
+    /// Where that process sees it.
+    pub mountpoint: PathBuf,
+}
+
+impl Driver {
+    /// Returns all volumes, in the order of their names.
+    ///
+    /// # Errors
+    /// No root, or the disk.
+    pub fn overview(&self) -> Result<Vec<Overview>, Error> {
+        let names = self.list()?;
+        let root = self.checked_root()?;
+        let used = root.state().last_used().map_err(Error::Root)?;
+        // Ignoring: who asks for all volumes may be told less.
+        let mounted =
+            Evidence::gather(&root).map(|evidence| evidence.volumes()).unwrap_or_default();
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            // It may have been removed in the meantime.
+            let Some(volume) = self.read(&root, &name)? else { continue };
+            let held = self.holders_of(&name).len();
+            all.push(Overview {
+                created: volume.record.as_ref().map(|record| record.created),
+                used: used.get(name.file()).copied(),
+                holders: mounted.get(name.file()).copied().unwrap_or(held),
+                health: volume.health,
+                options: volume.record.map(|record| self.in_force(&record)),
+                name,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Returns where the volume `name` is mounted, as far as the processes there
+    /// are visible.
+    ///
+    /// # Errors
+    /// No root, no such volume, it cannot be told, or the disk.
+    pub fn mounts_of(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
+        let root = self.checked_root()?;
+        if self.read(&root, name)?.is_none() {
+            return Err(Error::NoSuchVolume(name.to_string()));
+        }
+        let data = volume_data(name.file());
+        let evidence = Evidence::needed(&root)?;
+        let mount = |held: &Use| Mount {
+            pid: held.pid,
+            container: process::container(held.pid),
+            since: process::started(held.pid),
+            mountpoint: held.mountpoint.clone(),
+        };
+        Ok(evidence.users(&data).map(mount).collect())
+    }
+}

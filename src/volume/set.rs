@@ -1,0 +1,35 @@
+//! Options that are changed after the Create.
+
+use super::driver::Driver;
+use super::error::Error;
+use super::name::VolumeName;
+use super::options::Options;
+use super::record::Record;
+use crate::store::Ownership;
+
+impl Driver {
+    /// Sets options of the volume `name`, and returns those in force. Owner, group
+    /// and mode are those of its data directory from then on; what lies in it
+    /// stays as it is. Setting the same again is success.
+    ///
+    /// # Errors
+    /// No root, no such volume, a damaged one, or the disk.
+    pub fn set(&self, name: &VolumeName, options: &Options) -> Result<Options, Error> {
+        let (_lock, root) = self.enter(name)?;
+        let Some(volume) = self.read(&root, name)? else {
+            self.verify(&root)?;
+            return Err(Error::NoSuchVolume(name.to_string()));
+        };
+        let record = self.usable(&volume)?;
+        let record = Record { set: options.or(&record.set), ..record.clone() };
+        let bytes = record.to_bytes(name);
+        let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
+        let set = self.with_room(&root, || root.rewrite(name.file(), &bytes, owner));
+        self.cache().changed(name);
+        set.map_err(|error| {
+            self.give_up_if_unsynced(&root);
+            Error::Disk(name.clone(), error)
+        })?;
+        Ok(self.in_force(&record))
+    }
+}
