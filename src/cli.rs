@@ -5,11 +5,25 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod client;
+
+/// What stands below the help of `dirvol` itself.
+const AFTER: &str = "\
+Exit codes: 0 done, 1 it failed, 2 it was asked for wrongly, 3 the driver could not be reached.
+
+Without --socket, a driver is looked for at $DIRVOL_SOCKET, then at
+/run/docker/plugins/dirvol.sock, then at /run/docker/plugins/*/dirvol.sock, which is
+where a managed plugin has its socket.";
+
 /// A volume driver for Docker, Podman and Swarm: volumes are ordinary
 /// directories, and none is ever lost.
 #[derive(Debug, Parser)]
-#[command(name = "dirvol", version, max_term_width = 100)]
+#[command(name = "dirvol", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
+    /// The socket of the driver that is asked
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -22,6 +36,37 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Make a directory a root for volumes
     Init(Init),
+    /// List the volumes
+    Ls(client::List),
+    /// Show a volume as Docker sees it
+    Inspect(client::One),
+    /// Create a volume
+    ///
+    /// One that is there with the same options is success, and is left as it is.
+    Create(client::Create),
+    /// Remove volumes; they go to the trash
+    Rm(client::Rm),
+    /// Show who has a volume mounted
+    Holders(client::One),
+    /// Change options of a volume: retain, protect, uid, gid, mode
+    ///
+    /// Owner, group and mode are those of the volume's directory; what lies in it stays
+    /// as it is.
+    Set(client::Set),
+    /// Remove the volumes that nobody has used for long; they go to the trash
+    ///
+    /// Docker's own prune never touches a plugin's volumes. A volume stays that is
+    /// protected, mounted, or needed by a container, also by one that does not run, of an
+    /// engine at $DOCKER_HOST, /run/docker.sock or /run/podman/podman.sock.
+    Prune(client::Prune),
+    /// Look after removed volumes
+    Trash(client::Trash),
+    /// Call a method of the protocol, and print the driver's answer as it is
+    Call(client::Call),
+    /// Print the completions for a shell
+    Completions(client::Completions),
+    /// Print the manual page
+    Man,
 }
 
 /// The flags of `dirvol serve`. Each has an environment variable, so that a

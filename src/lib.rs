@@ -5,6 +5,7 @@
 //! imports point downwards only. `ARCHITECTURE.md` says why.
 
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod server;
@@ -12,5 +13,6 @@ pub mod store;
 pub mod sys;
 pub mod volume;
 
+pub mod api;
 pub mod log;
 pub mod metrics;

@@ -4,23 +4,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dirvol::cli::{Cli, Command};
+use dirvol::cli::Cli;
 use dirvol::commands::{self, Failure};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Serve(args) => commands::serve(*args),
-        Command::Init(args) => commands::init(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => {
-            eprintln!("dirvol: {why}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(why)) => {
-            eprintln!("dirvol: {why}");
-            ExitCode::FAILURE
-        }
+    let Err(failure) = commands::run(Cli::parse()) else { return ExitCode::SUCCESS };
+    eprintln!("dirvol: {}", failure.why());
+    match failure {
+        Failure::Failed(_) => ExitCode::FAILURE,
+        Failure::Usage(_) => ExitCode::from(2),
+        Failure::Unreachable(_) => ExitCode::from(3),
     }
 }

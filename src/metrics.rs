@@ -24,6 +24,22 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.List`
+    DirvolList,
+    /// `/Dirvol.Holders`
+    DirvolHolders,
+    /// `/Dirvol.Remove`
+    DirvolRemove,
+    /// `/Dirvol.Set`
+    DirvolSet,
+    /// `/Dirvol.Prune`
+    DirvolPrune,
+    /// `/Dirvol.TrashList`
+    DirvolTrashList,
+    /// `/Dirvol.TrashRestore`
+    DirvolTrashRestore,
+    /// `/Dirvol.TrashPurge`
+    DirvolTrashPurge,
     /// Everything else.
     Other,
 }
@@ -39,7 +55,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 10] = [
+const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -49,6 +65,14 @@ const ENDPOINTS: [(Endpoint, &str); 10] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolList, "dirvol_list"),
+    (Endpoint::DirvolHolders, "dirvol_holders"),
+    (Endpoint::DirvolRemove, "dirvol_remove"),
+    (Endpoint::DirvolSet, "dirvol_set"),
+    (Endpoint::DirvolPrune, "dirvol_prune"),
+    (Endpoint::DirvolTrashList, "dirvol_trash_list"),
+    (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
+    (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
     (Endpoint::Other, "other"),
 ];
 
@@ -67,6 +91,22 @@ impl Endpoint {
     /// Returns the label that stands for it.
     pub fn as_str(self) -> &'static str {
         ENDPOINTS[self as usize].1
+    }
+
+    /// Returns whether it is a call of our own, and not one of Docker's protocol.
+    pub fn is_ours(self) -> bool {
+        self.as_str().starts_with("dirvol_")
+    }
+
+    /// Returns whether it changes a volume or what is known of it.
+    pub fn changes(self) -> bool {
+        match self {
+            Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
+            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
+            Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList | Self::Other => false,
+        }
     }
 }
 

@@ -61,4 +61,20 @@ impl App {
             Err(_) => Err(Failure::Slow(limit)),
         }
     }
+
+    /// Runs `operation` on the blocking pool, for nobody who waits for it, if it
+    /// can be begun at once.
+    pub(super) fn in_background(
+        &self,
+        operation: impl FnOnce(&Driver) -> Result<(), Error> + Send + 'static,
+    ) {
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
+        let driver = Arc::clone(&self.driver);
+        drop(spawn_blocking(move || {
+            if let Err(error) = operation(&driver) {
+                tracing::debug!("in the background: {error}");
+            }
+            drop(slot);
+        }));
+    }
 }

@@ -1,7 +1,8 @@
 //! The volume driver on its sockets: the only place that knows HTTP and `Err`.
 //!
 //! The way of a request: [`connection`] reads it, [`routes`] finds the operation
-//! and runs it on the volumes, [`reply`] writes what came of it.
+//! and runs it on the volumes, [`reply`] writes what came of it. The calls that are
+//! not Docker's are in [`verbs`].
 //!
 //! # The reactor
 //! One thread runs everything here, and nothing here waits for a disk: what does
@@ -12,10 +13,12 @@
 //! See [`serve`].
 
 pub mod app;
+mod body;
 mod connection;
 mod listener;
 mod reply;
 mod routes;
+mod verbs;
 mod wire;
 
 use std::future::Future;

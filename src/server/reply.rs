@@ -56,9 +56,13 @@ impl Failure {
             Self::Busy | Self::Slow(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Volume(error) => match error {
-                Error::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+                Error::NoSuchVolume(_) | Error::NoSuchEntry(..) => StatusCode::NOT_FOUND,
                 Error::BadName(_) | Error::BadOption(..) => StatusCode::BAD_REQUEST,
-                Error::OptionsDiffer(..) | Error::InUse(..) => StatusCode::CONFLICT,
+                Error::OptionsDiffer(..)
+                | Error::InUse(..)
+                | Error::Protected(_)
+                | Error::Exists(_)
+                | Error::Blind => StatusCode::CONFLICT,
                 Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
                 Error::Damaged(..) | Error::Disk(..) | Error::Root(_) | Error::Fixture => {
                     StatusCode::INTERNAL_SERVER_ERROR

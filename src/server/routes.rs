@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
@@ -11,15 +11,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::connection::SLOW;
+use super::body::{bad, pass_over, read};
 use super::reply::{Failure, Reply, response};
+use super::verbs::told;
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
-use crate::volume::change::{Created, Removed};
+use crate::volume::change::Created;
 use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
-
-/// The longest body that is read.
-const BODY_LIMIT: usize = 1 << 20;
 
 /// The longest mount ID: engines have 64 digits.
 const ID_LIMIT: usize = 255;
@@ -32,7 +30,7 @@ const GET_LIMIT: Duration = Duration::from_secs(4);
 const STATE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long other reads and a Remove may take: dockerd gives up after 60 s.
-const SHORT_LIMIT: Duration = Duration::from_secs(50);
+pub(super) const SHORT_LIMIT: Duration = Duration::from_secs(50);
 
 /// How long a Create and a Mount may take: dockerd gives up after 120 s.
 const LONG_LIMIT: Duration = Duration::from_secs(110);
@@ -91,17 +89,25 @@ fn endpoint(path: &str) -> Endpoint {
         "/VolumeDriver.Get" => Endpoint::Get,
         "/VolumeDriver.List" => Endpoint::List,
         "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        "/Dirvol.List" => Endpoint::DirvolList,
+        "/Dirvol.Holders" => Endpoint::DirvolHolders,
+        "/Dirvol.Remove" => Endpoint::DirvolRemove,
+        "/Dirvol.Set" => Endpoint::DirvolSet,
+        "/Dirvol.Prune" => Endpoint::DirvolPrune,
+        "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
+        "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
+        "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
         _ => Endpoint::Other,
     }
 }
 
 /// One call of the protocol, and what its line in the log will say.
-struct Call<'a> {
-    app: &'a Arc<App>,
-    endpoint: Endpoint,
-    name: String,
-    id: String,
-    note: Option<String>,
+pub(super) struct Call<'a> {
+    pub app: &'a Arc<App>,
+    pub endpoint: Endpoint,
+    pub name: String,
+    pub id: String,
+    pub note: Option<String>,
 }
 
 impl Call<'_> {
@@ -117,7 +123,14 @@ impl Call<'_> {
             pass_over(body).await;
             return done.unwrap_or_else(Reply::Failed);
         }
-        let request = match read(body).await {
+        if self.endpoint.is_ours() {
+            return self.verb(body).await.unwrap_or_else(Reply::Failed);
+        }
+        let named = |request: wire::Request| {
+            let named = !request.name.is_empty();
+            named.then_some(request).ok_or_else(|| bad("the request names no volume".into()))
+        };
+        let request = match read(body).await.and_then(named) {
             Ok(request) => request,
             Err(failure) if self.endpoint == Endpoint::Get => {
                 // Any answer but a volume makes dockerd drop the volume's labels
@@ -137,9 +150,7 @@ impl Call<'_> {
             Endpoint::Mount => self.mount(name).await,
             Endpoint::Unmount => self.unmount(&name),
             Endpoint::Path => self.path(name).await,
-            Endpoint::Activate | Endpoint::Capabilities | Endpoint::List | Endpoint::Other => {
-                unreachable!("these were answered without a name")
-            }
+            _ => unreachable!("the others were answered without a name"),
         };
         done.unwrap_or_else(Reply::Failed)
     }
@@ -173,14 +184,7 @@ impl Call<'_> {
 
     async fn remove(&mut self, name: VolumeName) -> Result<Reply, Failure> {
         let removed = self.app.on_disk(SHORT_LIMIT, move |driver| driver.remove(&name)).await?;
-        self.note = Some(match removed {
-            Removed::Kept(entry, retain) => {
-                let retain = humantime::format_duration(retain);
-                format!("kept in the trash as {} for {retain}", entry.file())
-            }
-            Removed::Deleted => "deleted for good".into(),
-            Removed::Absent => "there was none".into(),
-        });
+        self.note = Some(told(&removed));
         Ok(Reply::json(&wire::DONE))
     }
 
@@ -197,6 +201,8 @@ impl Call<'_> {
     fn unmount(&self, name: &VolumeName) -> Result<Reply, Failure> {
         self.check_id()?;
         self.app.driver.unmount(name, &self.id);
+        let name = name.clone();
+        self.app.in_background(move |driver| driver.note_unmounted(&name));
         Ok(Reply::json(&wire::DONE))
     }
 
@@ -302,10 +308,7 @@ impl Call<'_> {
         let mount_id = self.id.escape_debug().to_string();
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let note = self.note.as_deref().unwrap_or_default();
-        let changes = matches!(
-            self.endpoint,
-            Endpoint::Create | Endpoint::Remove | Endpoint::Mount | Endpoint::Unmount
-        );
+        let changes = self.endpoint.changes();
         macro_rules! line {
             ($level:ident, $outcome:literal, $text:expr) => {
                 tracing::$level!(op, volume, mount_id, outcome = $outcome, ms, "{}", $text)
@@ -322,45 +325,6 @@ impl Call<'_> {
             Reply::Failed(failure) => line!(debug, "error", failure),
         }
     }
-}
-
-/// Reads a body that nobody needs: one that came later would be taken for the
-/// next head.
-async fn pass_over(body: Incoming) {
-    // Ignoring: the answer is the same, and what follows cannot be read.
-    let _unneeded = timeout(SLOW, Limited::new(body, BODY_LIMIT).collect()).await;
-}
-
-/// Reads a request that must name a volume.
-async fn read(body: Incoming) -> Result<wire::Request, Failure> {
-    let bad = |why: String| Failure::Request(StatusCode::BAD_REQUEST, why);
-    let body = match timeout(SLOW, Limited::new(body, BODY_LIMIT).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let why = format!("the request's body is longer than {BODY_LIMIT} bytes");
-            return Err(Failure::Request(StatusCode::PAYLOAD_TOO_LARGE, why));
-        }
-        Ok(Err(error)) => return Err(bad(format!("the request's body cannot be read: {error}"))),
-        Err(_) => {
-            let why = format!("the request's body did not arrive within {} s", SLOW.as_secs());
-            return Err(Failure::Request(StatusCode::REQUEST_TIMEOUT, why));
-        }
-    };
-    if body.is_empty() {
-        return Err(bad(
-            "the request's body is empty, as in a retry of a dropped call: try again".into()
-        ));
-    }
-    // An array would do for serde, field by field.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(bad("the request's body is not a JSON object".into()));
-    }
-    let request: wire::Request = serde_json::from_slice(&body)
-        .map_err(|error| bad(format!("the request's body cannot be used: {error}")))?;
-    if request.name.is_empty() {
-        return Err(bad("the request names no volume".into()));
-    }
-    Ok(request)
 }
 
 fn healthz(app: &App) -> Response<Full<Bytes>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::store::Scope;
-use crate::volume::{Driver, Health, Volume, VolumeName};
+use crate::volume::{Driver, Volume, VolumeName};
 
 /// The body of every call that has one; each call reads what it needs. dockerd
 /// sends `"Opts":null` for no options, Podman leaves the field out.
@@ -157,11 +157,7 @@ impl Got {
             crate::volume::Fixture::On => Status::Fixture { hello: "world" },
             crate::volume::Fixture::Off => Status::Volume(VolumeStatus {
                 created: created.clone(),
-                health: match &volume.health {
-                    Health::Ok => "ok".into(),
-                    Health::Damaged(why) => format!("damaged: {why}"),
-                    Health::Unknown(why) => format!("unknown: {why}"),
-                },
+                health: volume.health.to_string(),
                 holders: driver
                     .holders_of(&volume.name)
                     .into_iter()

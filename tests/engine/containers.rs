@@ -134,7 +134,7 @@ fn options_and_labels_outlast_a_restart_of_dockerd_and_of_the_driver() {
     let before = daemon.inspect("kept");
     assert_eq!(before[0]["Labels"].to_string(), r#"{"a":"b"}"#);
     assert_eq!(before[0]["Options"].to_string(), r#"{"mode":"2770","uid":"1000"}"#);
-    let in_force = r#"{"gid":"0","mode":"2770","retain":"1day","uid":"1000"}"#;
+    let in_force = r#"{"gid":"0","mode":"2770","protect":"false","retain":"1day","uid":"1000"}"#;
     assert_eq!(before[0]["Status"]["options"].to_string(), in_force);
     daemon.restart();
     assert_eq!(daemon.inspect("kept"), before);

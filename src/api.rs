@@ -1,0 +1,238 @@
+//! The words of `/Dirvol.<Verb>`, the calls that are not Docker's: what the
+//! command line writes and the driver reads, and back. `docs/protocol.md` is
+//! their contract. Times are RFC 3339 in UTC; options are as in a Create.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Options and their values.
+pub type Options = BTreeMap<String, String>;
+
+/// The body of `List` and `TrashList`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Nothing {}
+
+/// The body of `Holders` and `Remove`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Named {
+    /// The volume.
+    pub name: String,
+}
+
+/// The body of `Set`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Set {
+    /// The volume.
+    pub name: String,
+    /// What to set; the other options stay.
+    pub opts: Options,
+}
+
+/// The body of `Prune`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Prune {
+    /// For how long nobody must have used a volume: a duration.
+    pub unused_for: String,
+    /// Whether nothing is to be removed.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The volumes that containers need; absent where no engine was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<Vec<String>>,
+}
+
+/// The body of `TrashRestore`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TrashRestore {
+    /// The entry; or the name of its volume, if there is one entry of it.
+    pub entry: String,
+    /// What to call the volume; absent for the name that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The body of `TrashPurge`: one of the three.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
+pub struct TrashPurge {
+    /// This entry; or that of the volume of this name, if there is one of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// Those whose time is up.
+    pub expired: bool,
+    /// All.
+    pub all: bool,
+}
+
+/// The answer of `List`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volumes {
+    /// All volumes, in the order of their names.
+    pub volumes: Vec<Volume>,
+}
+
+/// A volume at a glance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// What containers see.
+    pub mountpoint: String,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// When it was mounted or unmounted last, or found to be in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// In how many places it is mounted; where none is seen, how many mount IDs
+    /// were mounted and not unmounted.
+    pub holders: usize,
+    /// `ok`, or what is wrong with it.
+    pub health: String,
+    /// The options in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
+}
+
+/// The answer of `Holders`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Holders {
+    /// Who has it mounted, as the kernel sees it.
+    pub mounts: Vec<Mount>,
+    /// Who said to mount it, and has not unmounted it.
+    #[serde(rename = "MountIDs")]
+    pub mount_ids: Vec<MountId>,
+}
+
+/// One mount of a volume, or of a directory in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// A process that sees it.
+    pub pid: u32,
+    /// The container that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Where that process sees it.
+    pub mountpoint: String,
+    /// When that process was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// One mount ID of an engine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountId {
+    /// The ID.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// How often it was mounted more than it was unmounted.
+    pub count: u32,
+    /// When it was mounted first.
+    pub since: String,
+}
+
+/// The answer of `Remove`, and of a `Prune` for each volume that it removed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Removed {
+    /// The volume.
+    pub name: String,
+    /// When it was used last; for a `Prune`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// Its entry in the trash; absent where nothing was kept, or nothing done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// For how long the entry is kept: a duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<String>,
+}
+
+/// The answer of `Set`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InForce {
+    /// All options in force.
+    pub options: Options,
+}
+
+/// The answer of `Prune`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Pruned {
+    /// What was removed, or would be.
+    pub removed: Vec<Removed>,
+    /// What was not used for long and stays all the same.
+    pub kept: Vec<Kept>,
+}
+
+/// What stays, and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Kept {
+    /// The volume, or the entry of the trash.
+    pub name: String,
+    /// Why it stays.
+    pub why: String,
+}
+
+/// The answer of `TrashList`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Trash {
+    /// The entries, those removed first in front.
+    pub entries: Vec<Entry>,
+}
+
+/// A removed volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Entry {
+    /// Its name in the trash.
+    pub entry: String,
+    /// The name that the volume had.
+    pub name: String,
+    /// When it was removed.
+    pub removed_at: String,
+    /// From when on it may be purged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// `ok`, or why its record cannot be used.
+    pub health: String,
+    /// The options that were stated at its Create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
+}
+
+/// The answer of `TrashRestore`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Restored {
+    /// The volume.
+    pub name: String,
+    /// What containers see.
+    pub mountpoint: String,
+    /// The options that were stated at its Create: those that engines knew.
+    pub options: Options,
+}
+
+/// The answer of `TrashPurge`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Purged {
+    /// The entries that are gone.
+    pub purged: Vec<String>,
+    /// The entries that stay.
+    pub kept: Vec<Kept>,
+}

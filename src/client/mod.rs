@@ -1,0 +1,198 @@
+//! The other half of the socket: finds a driver that runs, and calls it.
+
+pub mod engine;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyperlocal::{UnixClientExt, UnixConnector};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Where engines look for plugins.
+const PLUGINS: &str = "/run/docker/plugins";
+
+/// The socket's name, in that directory and in those of managed plugins.
+const SOCKET: &str = "dirvol.sock";
+
+/// How long an answer may take: longer than the driver lets any call take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Why there is no answer to be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answers.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The driver answered with an error, or not at all.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A driver that runs.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// An answer, whatever it says.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// Finds the driver: at `given`, else at `$DIRVOL_SOCKET`, else where engines
+    /// find it. Where there are several, the first that answers is taken, and
+    /// which it was is told with the others.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(given: Option<PathBuf>) -> Result<(Self, Option<String>), Error> {
+        let stated = given.or_else(|| env::var_os("DIRVOL_SOCKET").map(PathBuf::from));
+        if let Some(socket) = stated.filter(|path| !path.as_os_str().is_empty()) {
+            return Ok((Self { socket }, None));
+        }
+        let sockets = sockets()?;
+        let looked = format!("{PLUGINS}/{SOCKET} and {PLUGINS}/*/{SOCKET}");
+        let Some(first) = sockets.first() else {
+            return Err(Error::Unreachable(format!(
+                "there is no driver at {looked}: start one with 'dirvol serve', or give --socket"
+            )));
+        };
+        // One that cannot be connected to says so when it is called.
+        let answers = |path: &&PathBuf| UnixStream::connect(path).is_ok();
+        let socket = sockets.iter().find(answers).unwrap_or(first);
+        let others: Vec<String> = sockets
+            .iter()
+            .filter(|other| *other != socket)
+            .map(|other| other.display().to_string())
+            .collect();
+        let told = (!others.is_empty()).then(|| {
+            format!("asking {}, not {}; --socket chooses", socket.display(), others.join(" or "))
+        });
+        Ok((Self { socket: socket.clone() }, told))
+    }
+
+    /// Returns the driver's name, as engines know it: that of its socket.
+    pub fn driver(&self) -> String {
+        self.socket.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Calls a method, and reads its answer.
+    ///
+    /// # Errors
+    /// Nobody answers; or what the driver says is wrong.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Failed {
+            err: String,
+        }
+        let body = serde_json::to_vec(request).expect("a request has only text and numbers");
+        let answer = self.call(method, body)?;
+        let strange = |error: serde_json::Error| {
+            let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
+            let status = answer.status;
+            Error::Failed(format!(
+                "{method} was answered with status {status} and {text:.200}: {error}; is it \
+                 another version of dirvol?"
+            ))
+        };
+        if answer.status == StatusCode::OK.as_u16() {
+            return serde_json::from_slice(&answer.body).map_err(strange);
+        }
+        let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
+        Err(Error::Failed(failed.err))
+    }
+
+    /// Sends `body` to a method as it is, and returns the answer as it is.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
+        send(&self.socket, &Method::POST, &format!("/{method}"), body)
+    }
+}
+
+/// The sockets there are where engines look for plugins, the driver's own first.
+fn sockets() -> Result<Vec<PathBuf>, Error> {
+    let mut managed: Vec<PathBuf> = match fs::read_dir(PLUGINS) {
+        Ok(below) => below.flatten().map(|entry| entry.path().join(SOCKET)).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(Error::Unreachable(format!("{PLUGINS}: {error}; run it as root")));
+        }
+    };
+    managed.sort();
+    let all = [Path::new(PLUGINS).join(SOCKET)].into_iter().chain(managed);
+    let is_socket =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    Ok(all.filter(is_socket).collect())
+}
+
+/// Sends one request to a Unix socket, and reads the answer whole. `target` is a
+/// path that is fit for a URI.
+fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<Answer, Error> {
+    let shown = socket.display();
+    let uri: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(Full::<Bytes>::from(body))
+        .expect("a method and a URI make a request");
+    let exchange = async {
+        let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::unix();
+        let response = client.request(request).await.map_err(|error| {
+            let connecting = error.is_connect();
+            let why = innermost(&error);
+            match connecting {
+                true => Error::Unreachable(format!(
+                    "nobody answers at {shown}: {why}; start the driver, or give another socket"
+                )),
+                false => Error::Failed(format!(
+                    "the connection at {shown} was closed without an answer: {why}; see the log \
+                     there"
+                )),
+            }
+        })?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|error| {
+            let why = innermost(&error);
+            Error::Failed(format!("the answer from {shown} broke off: {why}"))
+        })?;
+        Ok(Answer { status, body: body.to_bytes().to_vec() })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))?;
+    let limited = async { tokio::time::timeout(LIMIT, exchange).await };
+    runtime.block_on(limited).unwrap_or_else(|_| {
+        let seconds = LIMIT.as_secs();
+        Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s; see its log")))
+    })
+}
+
+/// The cause below all wrappings, which says what happened.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

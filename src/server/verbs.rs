@@ -1,0 +1,245 @@
+//! The calls that are not Docker's, `/Dirvol.<Verb>`: what a person asks for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use super::body::{bad, read};
+use super::reply::{Failure, Reply};
+use super::routes::{Call, SHORT_LIMIT};
+use crate::api;
+use crate::metrics::Endpoint;
+use crate::store::TrashName;
+use crate::volume::change::Removed;
+use crate::volume::options::duration;
+use crate::volume::overview::Overview;
+use crate::volume::prune::{Fate, Prune};
+use crate::volume::trash::{Entry, Which};
+use crate::volume::{Driver, Error, Fixture, Options, VolumeName};
+
+/// Success, with the empty `Err` of the protocol.
+#[derive(Serialize)]
+struct Success<T> {
+    #[serde(flatten)]
+    answer: T,
+    #[serde(rename = "Err")]
+    err: &'static str,
+}
+
+impl Call<'_> {
+    /// Answers a call of ours.
+    pub(super) async fn verb(&mut self, body: Incoming) -> Result<Reply, Failure> {
+        match self.endpoint {
+            Endpoint::DirvolList => {
+                let api::Nothing {} = read(body).await?;
+                self.list_all().await
+            }
+            Endpoint::DirvolHolders => {
+                let request: api::Named = read(body).await?;
+                self.holders(request.name).await
+            }
+            Endpoint::DirvolRemove => {
+                let request: api::Named = read(body).await?;
+                self.remove_for_good_or_trash(request.name).await
+            }
+            Endpoint::DirvolSet => self.set(read(body).await?).await,
+            Endpoint::DirvolPrune => self.prune(read(body).await?).await,
+            Endpoint::DirvolTrashList => {
+                let api::Nothing {} = read(body).await?;
+                self.trash().await
+            }
+            Endpoint::DirvolTrashRestore => self.restore(read(body).await?).await,
+            Endpoint::DirvolTrashPurge => self.purge(read(body).await?).await,
+            _ => unreachable!("the others are Docker's"),
+        }
+    }
+
+    async fn list_all(&self) -> Result<Reply, Failure> {
+        let all = self.app.on_disk(SHORT_LIMIT, Driver::overview).await?;
+        let volume = |one: Overview| api::Volume {
+            mountpoint: self.app.driver.mountpoint(&one.name).display().to_string(),
+            name: one.name.to_string(),
+            created_at: one.created.map(time),
+            last_used: one.used.map(time),
+            holders: one.holders,
+            health: one.health.to_string(),
+            options: one.options.map(|options| options.to_map()),
+        };
+        success(api::Volumes { volumes: all.into_iter().map(volume).collect() })
+    }
+
+    async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
+        let name = self.existing(name)?;
+        let wanted = name.clone();
+        let mounts = self.app.on_disk(SHORT_LIMIT, move |driver| driver.mounts_of(&wanted)).await?;
+        let mounts = mounts.into_iter().map(|mount| api::Mount {
+            pid: mount.pid,
+            container: mount.container,
+            mountpoint: mount.mountpoint.display().to_string(),
+            since: mount.since.map(time),
+        });
+        let ids = self.app.driver.holders_of(&name).into_iter().map(|holder| api::MountId {
+            id: holder.id,
+            count: holder.count,
+            since: time(holder.since),
+        });
+        success(api::Holders { mounts: mounts.collect(), mount_ids: ids.collect() })
+    }
+
+    /// Removes a volume as Docker does, and says where it went. That there is none
+    /// is an error here: a person has mistyped its name.
+    async fn remove_for_good_or_trash(&mut self, name: String) -> Result<Reply, Failure> {
+        let name = self.existing(name)?;
+        let wanted = name.clone();
+        let removed = self.app.on_disk(SHORT_LIMIT, move |driver| driver.remove(&wanted)).await?;
+        if removed == Removed::Absent {
+            return Err(Error::NoSuchVolume(name.to_string()).into());
+        }
+        self.note = Some(told(&removed));
+        success(described(&name, None, Some(&removed)))
+    }
+
+    async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
+        let name = self.existing(request.name)?;
+        if request.opts.is_empty() {
+            return Err(bad(format!("volume {name}: nothing is to be set")));
+        }
+        let options = parse(&name, &request.opts)?;
+        let changed: Vec<&str> = request.opts.keys().map(String::as_str).collect();
+        self.note = Some(format!("set: {}", changed.join(", ")));
+        let set = self.app.on_disk(SHORT_LIMIT, move |driver| driver.set(&name, &options)).await?;
+        success(api::InForce { options: set.to_map() })
+    }
+
+    async fn prune(&mut self, request: api::Prune) -> Result<Reply, Failure> {
+        let unused_for = duration(&request.unused_for).map_err(|why| bad(why.to_string()))?;
+        let dry_run = request.dry_run;
+        let needed = request.needed.map(|names| names.into_iter().collect());
+        let prune = Prune { unused_for, dry_run, needed };
+        let fates = self.app.on_disk(SHORT_LIMIT, move |driver| driver.prune(&prune)).await?;
+        let mut answer = api::Pruned { removed: Vec::new(), kept: Vec::new() };
+        for (name, used, fate) in fates {
+            match fate {
+                Fate::Kept(why) => answer.kept.push(api::Kept { name: name.to_string(), why }),
+                Fate::Removed(removed) => {
+                    if let Some(removed) = &removed {
+                        let (op, volume) = (self.endpoint.as_str(), name.as_str());
+                        tracing::info!(op, volume, "{}", told(removed));
+                    }
+                    answer.removed.push(described(&name, Some(used), removed.as_ref()));
+                }
+            }
+        }
+        let what = if dry_run { "would be removed" } else { "removed" };
+        self.note = Some(format!("{} {what}", answer.removed.len()));
+        success(answer)
+    }
+
+    async fn trash(&self) -> Result<Reply, Failure> {
+        let entries = self.app.on_disk(SHORT_LIMIT, Driver::trash).await?;
+        let entry = |entry: Entry| api::Entry {
+            entry: entry.name.file().to_string(),
+            name: entry.name.volume().to_string(),
+            removed_at: time(entry.name.removed()),
+            expires_at: entry.expires.map(time),
+            health: match &entry.record {
+                Ok(_) => "ok".into(),
+                Err(why) => format!("damaged: {why}"),
+            },
+            options: entry.record.ok().map(|record| record.stated.to_map()),
+        };
+        success(api::Trash { entries: entries.into_iter().map(entry).collect() })
+    }
+
+    async fn restore(&mut self, request: api::TrashRestore) -> Result<Reply, Failure> {
+        self.name = request.name.clone().unwrap_or_else(|| request.entry.clone());
+        let name = match request.name {
+            Some(name) => {
+                Some(VolumeName::new(&name).ok_or_else(|| Failure::from(Error::BadName(name)))?)
+            }
+            None => None,
+        };
+        let entry = request.entry.clone();
+        let restore = move |driver: &Driver| driver.restore(&entry, name);
+        let (name, options) = self.app.on_disk(SHORT_LIMIT, restore).await?;
+        self.name = name.to_string();
+        self.note = Some(format!("restored from the trash: {}", request.entry.escape_debug()));
+        let mountpoint = self.app.driver.mountpoint(&name).display().to_string();
+        success(api::Restored { name: name.to_string(), mountpoint, options: options.to_map() })
+    }
+
+    async fn purge(&mut self, request: api::TrashPurge) -> Result<Reply, Failure> {
+        let which = match (request.entry, request.expired, request.all) {
+            (Some(entry), false, false) => Which::One(entry),
+            (None, true, false) => Which::Expired,
+            (None, false, true) => Which::All,
+            _ => return Err(bad("one is to be given of Entry, Expired and All".into())),
+        };
+        let done = self.app.on_disk(SHORT_LIMIT, move |driver| driver.purge(&which)).await?;
+        for entry in &done.purged {
+            let (op, volume) = (self.endpoint.as_str(), entry.volume().as_str());
+            tracing::info!(op, volume, entry = entry.file().as_str(), "purged, as asked for");
+        }
+        self.note = Some(format!("{} purged", done.purged.len()));
+        let purged = done.purged.iter().map(|entry| entry.file().to_string()).collect();
+        let kept =
+            |(entry, why): (TrashName, String)| api::Kept { name: entry.file().to_string(), why };
+        success(api::Purged { purged, kept: done.kept.into_iter().map(kept).collect() })
+    }
+
+    /// Returns the name of a volume that may exist.
+    fn existing(&mut self, name: String) -> Result<VolumeName, Failure> {
+        self.name = name;
+        let known = VolumeName::new(&self.name);
+        known.ok_or_else(|| Error::NoSuchVolume(self.name.escape_debug().to_string()).into())
+    }
+}
+
+/// Tells where a removed volume went, and how its space is freed now.
+pub(super) fn told(removed: &Removed) -> String {
+    match removed {
+        Removed::Kept(entry, retain) => {
+            let (entry, retain) = (entry.file(), humantime::format_duration(*retain));
+            format!(
+                "kept in the trash as {entry} for {retain}; 'dirvol trash purge {entry}' frees \
+                 its space now"
+            )
+        }
+        Removed::Deleted => "deleted for good".into(),
+        Removed::Absent => "there was none".into(),
+    }
+}
+
+fn described(
+    name: &VolumeName,
+    used: Option<SystemTime>,
+    removed: Option<&Removed>,
+) -> api::Removed {
+    let (entry, retain) = match removed {
+        Some(Removed::Kept(entry, retain)) => (Some(entry.file().to_string()), Some(*retain)),
+        _ => (None, None),
+    };
+    let shown = |retain: Duration| humantime::format_duration(retain).to_string();
+    api::Removed {
+        name: name.to_string(),
+        last_used: used.map(time),
+        entry,
+        retain: retain.map(shown),
+    }
+}
+
+fn parse(name: &VolumeName, opts: &BTreeMap<String, String>) -> Result<Options, Failure> {
+    let stated = opts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    Options::parse(stated, Fixture::Off)
+        .map_err(|error| Error::BadOption(name.to_string(), error).into())
+}
+
+fn success(answer: impl Serialize) -> Result<Reply, Failure> {
+    Ok(Reply::json(&Success { answer, err: "" }))
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
