@@ -22,6 +22,9 @@ on_each_file_system!(
     what_was_refused_has_changed_nothing,
     what_the_log_says_was_purged_is_gone,
     what_was_removed_when_there_was_no_trash_yet_is_in_the_trash,
+    what_was_set_is_set,
+    what_was_restored_is_there,
+    what_was_purged_as_asked_is_gone,
 );
 
 fn what_was_created_is_there(fs: FileSystem) {
@@ -132,5 +135,50 @@ fn what_was_removed_when_there_was_no_trash_yet_is_in_the_trash(fs: FileSystem) 
     live.serve_again();
     live.remove("a");
     let cut = live.cut("after a remove into a trash that was just made");
+    live.examine(&[cut]);
+}
+
+fn what_was_set_is_set(fs: FileSystem) {
+    let live = Live::new(fs);
+    live.create("a", &Spec::owned(1000, 2000, 0o2770));
+    live.write("a", "precious");
+    live.ledger.change("a", Change::Set(0o700), || {
+        let body = json!({"Name": "a", "Opts": {"mode": "700"}}).to_string();
+        live.serve.ok("Dirvol.Set", &body);
+    });
+    let cut = live.cut("after a set");
+    live.examine(&[cut]);
+}
+
+fn what_was_restored_is_there(fs: FileSystem) {
+    let live = Live::new(fs);
+    let spec = Spec::owned(1000, 2000, 0o2770);
+    for name in ["a", "b"] {
+        live.create(name, &spec);
+        live.write(name, "precious");
+        live.remove(name);
+    }
+    let restore = |body: serde_json::Value| live.serve.ok("Dirvol.TrashRestore", &body.to_string());
+    live.ledger.change("a", Change::Restore, || restore(json!({"Entry": "a"})));
+    let own = live.cut("after a restore");
+    let spec = Spec { payload: Some("precious".into()), ..spec };
+    live.ledger.change("b", Change::Purge, || {
+        live.ledger.change("c", Change::Create(spec), || {
+            restore(json!({"Entry": "b", "Name": "c"}));
+        });
+    });
+    let other = live.cut("after a restore under another name");
+    live.examine(&[own, other]);
+}
+
+fn what_was_purged_as_asked_is_gone(fs: FileSystem) {
+    let live = Live::new(fs);
+    live.create("a", &Spec::plain());
+    live.write("a", "precious once");
+    live.remove("a");
+    live.ledger.change("a", Change::Purge, || {
+        live.serve.ok("Dirvol.TrashPurge", &json!({"All": true}).to_string());
+    });
+    let cut = live.cut("after a purge that was asked for");
     live.examine(&[cut]);
 }

@@ -14,6 +14,8 @@ on_each_file_system!(
     a_remove_that_is_cut_leaves_the_volume_or_its_whole_entry,
     a_remove_for_good_that_is_cut_leaves_the_volume_whole_or_absent,
     a_purge_that_is_cut_leaves_the_entry_whole_or_absent,
+    a_set_that_is_cut_leaves_a_record_that_is_old_or_new,
+    a_restore_that_is_cut_leaves_the_whole_entry_or_the_volume,
 );
 
 /// What is done to a name: before, and under the knife.
@@ -81,6 +83,33 @@ fn a_purge_that_is_cut_leaves_the_entry_whole_or_absent(fs: FileSystem) {
                 rig.remove(ledger, name);
             },
             run: |rig, ledger, name| rig.collect(ledger, name),
+        },
+    );
+}
+
+fn a_set_that_is_cut_leaves_a_record_that_is_old_or_new(fs: FileSystem) {
+    cut_everywhere(
+        fs,
+        &Operation {
+            prepare: |rig, ledger, name| {
+                rig.create(ledger, name, &Spec::owned(1000, 2000, 0o2770));
+                rig.write(ledger, name, "precious");
+            },
+            run: |rig, ledger, name| rig.set_mode(ledger, name, 0o2750),
+        },
+    );
+}
+
+fn a_restore_that_is_cut_leaves_the_whole_entry_or_the_volume(fs: FileSystem) {
+    cut_everywhere(
+        fs,
+        &Operation {
+            prepare: |rig, ledger, name| {
+                rig.create(ledger, name, &Spec::owned(1000, 2000, 0o2770));
+                rig.write(ledger, name, "precious");
+                rig.remove(ledger, name);
+            },
+            run: |rig, ledger, name| rig.restore(ledger, name),
         },
     );
 }

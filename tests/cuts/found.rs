@@ -59,7 +59,7 @@ fn expected_lines(name: &str, spec: &Spec) -> Vec<String> {
     let (uid, gid) = (spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
     let mut lines = vec![
         "0700 0:0".to_owned(),
-        format!("data/ {:04o} {uid}:{gid}", spec.mode.unwrap_or(0o755)),
+        format!("data/ {:04o} {uid}:{gid}", spec.given.or(spec.mode).unwrap_or(0o755)),
     ];
     // A directory with the set-group-id bit hands its group on.
     let group = if spec.mode.is_some_and(|mode| mode & 0o2000 != 0) { gid } else { 0 };
@@ -67,8 +67,10 @@ fn expected_lines(name: &str, spec: &Spec) -> Vec<String> {
         lines.push(format!("data/{PAYLOAD} 0644 0:{group} {text:?}"));
     }
     let options = json!(spec.stated());
+    let set =
+        spec.set.map(|mode| format!(",\"set\":{{\"mode\":\"{mode:04o}\"}}")).unwrap_or_default();
     let record = format!(
-        "{{\"format\":1,\"name\":{name:?},\"created\":\"{TIME}\",\"options\":{options}}}\n"
+        "{{\"format\":1,\"name\":{name:?},\"created\":\"{TIME}\",\"options\":{options}{set}}}\n"
     );
     lines.push(format!("volume.json 0600 0:0 {record:?}"));
     lines
@@ -80,8 +82,10 @@ const TIME: &str = "<time>";
 fn lines(volume: &Path) -> Vec<String> {
     let meta = fs::symlink_metadata(volume).unwrap();
     let own = format!("{:04o} {}:{}", meta.permissions().mode() & 0o7777, meta.uid(), meta.gid());
-    let unfinished = format!("data/{PAYLOAD}.new ");
-    let below = tree(volume).into_iter().filter(|line| !line.starts_with(&unfinished));
+    // What was being written and has not got its name is nobody's.
+    let unfinished = [format!("data/{PAYLOAD}.new "), "volume.json.new ".to_owned()];
+    let is_finished = |line: &String| !unfinished.iter().any(|start| line.starts_with(start));
+    let below = tree(volume).into_iter().filter(is_finished);
     [own].into_iter().chain(below.map(|line| without_time(&line))).collect()
 }
 

@@ -16,6 +16,10 @@ pub struct Spec {
     pub mode: Option<u32>,
     /// `retain=0`: nothing of it goes to the trash.
     pub keeps_nothing: bool,
+    /// The mode that its record says was set later.
+    pub set: Option<u32>,
+    /// The mode of its data directory, where that is not the one it was created with.
+    pub given: Option<u32>,
     /// The text of the one file in its data directory.
     pub payload: Option<String>,
 }
@@ -32,6 +36,10 @@ pub enum Change {
     /// Somebody moves the one entry in the trash back, by hand, and a Create with
     /// its options takes it as it is.
     Adopt,
+    /// The one entry in the trash is restored.
+    Restore,
+    /// The mode is set.
+    Set(u32),
     /// A call that is refused, or has nothing to do.
     Nothing,
 }
@@ -63,11 +71,11 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
     /// One of these: the first is what was acknowledged before the cut, and each
-    /// further one has a change more, of those that were asked for and not
-    /// acknowledged.
+    /// further one has a change more, or half of one that may be found half done,
+    /// of those that were asked for and not acknowledged.
     pub states: Vec<Known>,
-    /// The last of the changes that were not acknowledged.
-    pub open: Option<Change>,
+    /// The changes that were not acknowledged.
+    pub open: Vec<Change>,
 }
 
 impl Spec {
@@ -113,14 +121,26 @@ impl Known {
                 self.trash.sort();
             }
             Change::Purge => self.trash.clear(),
-            Change::Adopt => {
+            Change::Adopt | Change::Restore => {
                 let [entry] = &self.trash[..] else { panic!("not one entry: {:?}", self.trash) };
                 self.volume = Some(entry.clone());
                 self.trash.clear();
             }
+            Change::Set(mode) => {
+                let volume = self.volume.as_mut().expect("a volume that is there is set");
+                (volume.set, volume.given) = (Some(*mode), Some(*mode));
+            }
             Change::Nothing => {}
         }
         self
+    }
+
+    /// What a cut may show in the middle of a change, beside what was before and
+    /// what is after: the record says what was done, and not yet all of it.
+    fn amid(mut self, change: &Change) -> Option<Self> {
+        let Change::Set(mode) = change else { return None };
+        self.volume.as_mut().expect("a volume that is there is set").given = Some(*mode);
+        Some(self)
     }
 }
 
@@ -157,14 +177,15 @@ impl Ledger {
             }
             let allowed = names
                 .entry(entry.name.clone())
-                .or_insert_with(|| Allowed { states: vec![Known::default()], open: None });
-            let last = allowed.states.last().expect("there is always a state");
+                .or_insert_with(|| Allowed { states: vec![Known::default()], open: Vec::new() });
+            let last = allowed.states.last().expect("there is always a state").clone();
             let next = last.clone().after(&entry.change);
             if entry.acknowledged.is_some_and(|moment| moment < cut.began) {
-                *allowed = Allowed { states: vec![next], open: None };
+                *allowed = Allowed { states: vec![next], open: Vec::new() };
             } else {
+                allowed.states.extend(last.amid(&entry.change));
                 allowed.states.push(next);
-                allowed.open = Some(entry.change.clone());
+                allowed.open.push(entry.change.clone());
             }
         }
         names

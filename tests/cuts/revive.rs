@@ -174,7 +174,7 @@ pub fn examine(cut: &Cut, ledger: &Ledger) {
             "of {name:?} there should be one of {states:#?}, and there is {shown:#?}"
         );
         // The client of a call that was cut repeats it.
-        if let ([_, done], Some(change)) = (&states[..], &allowed.open) {
+        if let ([.., done], [change]) = (&states[..], &allowed.open[..]) {
             let repeated = repeat(&revived, &name, change);
             if repeated {
                 assert_eq!(&revived.shown(&name), done, "after {change:?} {name:?} again");
@@ -191,6 +191,18 @@ fn repeat(revived: &Revived, name: &str, change: &Change) -> bool {
         Change::Create(spec) => revived.serve.ok("VolumeDriver.Create", &spec.body(name)),
         Change::Remove => {
             revived.serve.ok("VolumeDriver.Remove", &json!({"Name": name}).to_string())
+        }
+        Change::Set(mode) => {
+            let opts = json!({"mode": format!("{mode:o}")});
+            revived.serve.ok("Dirvol.Set", &json!({"Name": name, "Opts": opts}).to_string());
+            return true;
+        }
+        Change::Restore => {
+            // It may have been done.
+            let body = json!({"Entry": name}).to_string();
+            let answer = revived.serve.call("Dirvol.TrashRestore", &body);
+            assert!([200, 404].contains(&answer.status), "{answer:?}");
+            return true;
         }
         Change::Write(_) | Change::Purge | Change::Adopt | Change::Nothing => return false,
     };

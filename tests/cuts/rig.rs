@@ -78,6 +78,18 @@ impl Rig {
         ledger.change(name, ledger::Change::Remove, || self.driver.remove(&volume(name))).unwrap();
     }
 
+    pub fn set_mode(&self, ledger: &Ledger, name: &str, mode: u32) {
+        let options = Options { mode: Some(mode), ..Options::default() };
+        let set = || self.driver.set(&volume(name), &options);
+        ledger.change(name, ledger::Change::Set(mode), set).unwrap();
+    }
+
+    /// Restores the one entry of `name` in the trash.
+    pub fn restore(&self, ledger: &Ledger, name: &str) {
+        let restore = || self.driver.restore(name, None);
+        ledger.change(name, ledger::Change::Restore, restore).unwrap();
+    }
+
     /// Writes into the volume as its user would.
     pub fn write(&self, ledger: &Ledger, name: &str, text: &str) {
         let data = self.root.join("volumes").join(name).join("data");
@@ -94,7 +106,8 @@ impl Rig {
     }
 }
 
-fn volume(name: &str) -> VolumeName {
+/// The name of a volume, checked.
+pub fn volume(name: &str) -> VolumeName {
     VolumeName::new(name).unwrap()
 }
 

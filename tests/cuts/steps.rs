@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dirvol::store::Step;
+use dirvol::volume::Options;
 use tempfile::TempDir;
 
 use crate::disk::run;
 use crate::harness::{Setup, temporary};
 use crate::ledger::{Ledger, Spec};
 use crate::revive;
-use crate::rig::{Rig, make_root};
+use crate::rig::{self, Rig, make_root};
 use crate::trace;
 
 #[test]
@@ -117,6 +118,55 @@ fn a_purge_syncs_before_it_deletes_anything() {
     let mut expected = vec!["renameat2 trash/a~<time>~<token>", "fsync trash"];
     expected.extend(DELETING);
     assert_eq!(traced.steps(|rig, ledger| rig.collect(ledger, "a")), expected);
+}
+
+#[test]
+fn a_set_syncs_the_owner_then_the_record_and_then_its_name() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    let expected = [
+        "fchmod volumes/a/data",
+        "fsync volumes/a/data",
+        "unlinkat volumes/a/volume.json.new",
+        "write volumes/a/volume.json.new",
+        "fsync volumes/a/volume.json.new",
+        "renameat volumes/a/volume.json.new",
+        "fsync volumes/a",
+    ];
+    assert_eq!(traced.steps(|rig, ledger| rig.set_mode(ledger, "a", 0o700)), expected);
+    // What is not a matter of the data directory leaves it alone.
+    let protect = Options { protect: Some(true), ..Options::default() };
+    let set = |rig: &Rig, _: &Ledger| drop(rig.driver.set(&rig::volume("a"), &protect).unwrap());
+    assert_eq!(traced.steps(set), expected[2..]);
+}
+
+#[test]
+fn a_restore_syncs_the_new_name_before_the_old_one() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    traced.rig.remove(&traced.ledger, "a");
+    let expected = ["renameat2 trash/a~<time>~<token>", "fsync volumes", "fsync trash"];
+    assert_eq!(traced.steps(|rig, ledger| rig.restore(ledger, "a")), expected);
+}
+
+#[test]
+fn a_restore_under_another_name_has_its_record_durable_before_it_is_there() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    traced.rig.remove(&traced.ledger, "a");
+    let expected = [
+        "unlinkat trash/a~<time>~<token>/volume.json.new",
+        "write trash/a~<time>~<token>/volume.json.new",
+        "fsync trash/a~<time>~<token>/volume.json.new",
+        "renameat trash/a~<time>~<token>/volume.json.new",
+        "fsync trash/a~<time>~<token>",
+        "renameat2 trash/a~<time>~<token>",
+        "fsync volumes",
+        "fsync trash",
+    ];
+    let restore =
+        |rig: &Rig, _: &Ledger| drop(rig.driver.restore("a", Some(rig::volume("b"))).unwrap());
+    assert_eq!(traced.steps(restore), expected);
 }
 
 /// Deleting a tree with one file in its data directory. The order is that of
