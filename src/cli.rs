@@ -82,6 +82,10 @@ pub struct Serve {
     #[arg(value_parser = ["text", "json"])]
     pub log_format: String,
 
+    /// How many volumes have metrics of their own: the first ones by name
+    #[arg(long, value_name = "N", env = "DIRVOL_METRICS_VOLUMES", default_value = "200")]
+    pub metrics_volumes: String,
+
     /// Behave as the reference fixture that tests container engines; never for real data
     #[arg(long, env = "DIRVOL_TEST_FIXTURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub test_fixture: bool,

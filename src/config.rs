@@ -34,6 +34,8 @@ pub struct Config {
     pub log_level: Level,
     /// How it is logged.
     pub log_format: Format,
+    /// How many volumes have metrics of their own.
+    pub metrics_volumes: usize,
     /// Whether to behave as the reference fixture.
     pub fixture: Fixture,
     /// Where to listen besides the socket: a loopback address.
@@ -79,6 +81,7 @@ impl Config {
                 _ => Level::INFO,
             },
             log_format: if args.log_format == "json" { Format::Json } else { Format::Text },
+            metrics_volumes: metrics_volumes(&args.metrics_volumes)?,
             fixture,
             listen,
             spec_dir: args.spec_dir.map(|dir| absolute("--spec-dir", &dir)).transpose()?,
@@ -122,6 +125,12 @@ fn listen(url: &str, fixture: Fixture) -> Result<SocketAddr, String> {
     }
 }
 
+fn metrics_volumes(stated: &str) -> Result<usize, String> {
+    stated.parse().map_err(|_| {
+        format!("--metrics-volumes {stated:?}: give a number of volumes, as 200, or 0 for none")
+    })
+}
+
 fn defaults(stated: &[String]) -> Result<Options, String> {
     let pairs: Option<Vec<(&str, &str)>> =
         stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
@@ -157,6 +166,7 @@ mod tests {
             accept_root: None,
             log_level: Level::INFO,
             log_format: Format::Text,
+            metrics_volumes: 200,
             fixture: Fixture::Off,
             listen: None,
             spec_dir: None,
@@ -195,6 +205,10 @@ mod tests {
                 "--listen tcp://127.0.0.1:0",
                 "--listen tcp://127.0.0.1:0: TCP has no access control, so only --test-fixture \
                  may use it",
+            ),
+            (
+                "--metrics-volumes all",
+                "--metrics-volumes \"all\": give a number of volumes, as 200, or 0 for none",
             ),
             ("--spec-dir /s", "--spec-dir announces --listen: give that too, or leave this out"),
         ];

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use crate::cli;
 use crate::config::Config;
+use crate::metrics::Purge;
 use crate::server::app::SLOTS;
 use crate::server::{self, App, Listeners};
 use crate::volume::availability::Change;
@@ -115,9 +116,9 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
     if fixture {
         tracing::warn!("this is the test fixture: volumes may misbehave; never for real data");
     }
-    spawn("check", Arc::clone(&driver), watch_root).map_err(at(&config.root))?;
-    spawn("collect", Arc::clone(&driver), collect_garbage).map_err(at(&config.root))?;
-    let app = Arc::new(App::new(driver, config.scope));
+    let app = Arc::new(App::new(driver, config.scope, config.metrics_volumes));
+    spawn("check", Arc::clone(&app), watch_root).map_err(at(&config.root))?;
+    spawn("collect", Arc::clone(&app), collect_garbage).map_err(at(&config.root))?;
     server::serve(listeners, app, stop).await;
     tracing::info!("stopped");
     Ok(())
@@ -137,9 +138,9 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
 
 /// Starts a thread that takes `turn` after turn. One that panics is a defect,
 /// and the next turn is taken all the same.
-fn spawn(name: &'static str, driver: Arc<Driver>, turn: fn(&Driver)) -> io::Result<()> {
+fn spawn(name: &'static str, app: Arc<App>, turn: fn(&App)) -> io::Result<()> {
     let turns = move || loop {
-        if catch_unwind(AssertUnwindSafe(|| turn(&driver))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| turn(&app))).is_err() {
             tracing::error!("dirvol has a defect, please report it: thread {name} panicked");
             thread::sleep(CHECK_EVERY);
         }
@@ -148,8 +149,8 @@ fn spawn(name: &'static str, driver: Arc<Driver>, turn: fn(&Driver)) -> io::Resu
 }
 
 /// Opens the root, and opens it again whenever it comes back.
-fn watch_root(driver: &Driver) {
-    match driver.check() {
+fn watch_root(app: &App) {
+    match app.driver.check() {
         Some(Change::Opened { id }) => tracing::info!(root_id = id, "the root is served"),
         Some(Change::Lost { reason }) => tracing::error!("unavailable: {reason}"),
         None => {}
@@ -157,17 +158,23 @@ fn watch_root(driver: &Driver) {
     thread::sleep(CHECK_EVERY);
 }
 
-fn collect_garbage(driver: &Driver) {
-    let report = driver.collect();
+fn collect_garbage(app: &App) {
+    let report = app.driver.collect();
     for (entry, reason) in report.purged {
         let (volume, entry) = (entry.volume().to_string(), entry.file().to_string());
         match reason {
-            Reason::Expired => tracing::info!(volume, entry, "purged: its time was up"),
-            Reason::LowSpace => tracing::warn!(volume, entry, "purged: space is low"),
+            Reason::Expired => {
+                app.metrics.count_purge(Purge::Expired);
+                tracing::info!(volume, entry, "purged: its time was up");
+            }
+            Reason::LowSpace => {
+                app.metrics.count_purge(Purge::LowSpace);
+                tracing::warn!(volume, entry, "purged: space is low");
+            }
         }
     }
     for failed in report.failed {
         tracing::warn!("cannot delete from the trash: {failed}");
     }
-    driver.wait_for_garbage();
+    app.driver.wait_for_garbage();
 }

@@ -16,6 +16,7 @@ mod connection;
 mod listener;
 mod reply;
 mod routes;
+mod scrape;
 mod wire;
 
 use std::future::Future;
