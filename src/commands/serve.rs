@@ -1,6 +1,7 @@
 //! `dirvol serve`
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -93,6 +94,9 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
             listeners.announce(dir, &name, address).map_err(at(dir))?;
         }
     }
+    if let Some(address) = config.metrics_listen {
+        listen_for_metrics(&mut listeners, address).await;
+    }
     let fixture = config.fixture == Fixture::On;
     let driver = Arc::new(Driver::new(Settings {
         root: store::Settings {
@@ -122,6 +126,21 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
     server::serve(listeners, app, stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for those who want metrics. Engines must not suffer where that is not
+/// to be had.
+async fn listen_for_metrics(listeners: &mut Listeners, address: SocketAddr) {
+    match listeners.add_metrics(address).await {
+        Ok(address) => {
+            let url = format!("http://{address}/metrics");
+            tracing::info!(listen = url, "serving metrics");
+        }
+        Err(error) => tracing::error!(
+            "metrics are served on the driver's socket alone, and not on {address}: {error}; free \
+             that address or give another --metrics-listen, and start the driver again"
+        ),
+    }
 }
 
 /// Returns a future that completes at SIGTERM or SIGINT, from now on.

@@ -19,6 +19,7 @@ mod evidence;
 mod life;
 
 mod metrics;
+mod metrics_listen;
 
 mod damaged;
 mod names;
