@@ -127,6 +127,14 @@ pub struct Serve {
     #[arg(value_parser = ["text", "json"])]
     pub log_format: String,
 
+    /// Serve /metrics and /healthz on this address too: 9876 means 127.0.0.1:9876
+    #[arg(long, value_name = "ADDR", env = "DIRVOL_METRICS_LISTEN")]
+    pub metrics_listen: Option<String>,
+
+    /// How many volumes have metrics of their own: the first ones by name
+    #[arg(long, value_name = "N", env = "DIRVOL_METRICS_VOLUMES", default_value = "200")]
+    pub metrics_volumes: String,
+
     /// Behave as the reference fixture that tests container engines; never for real data
     #[arg(long, env = "DIRVOL_TEST_FIXTURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub test_fixture: bool,

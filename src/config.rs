@@ -1,6 +1,6 @@
 //! What the command line means: typed, checked, and without a trace of clap.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ pub struct Config {
     pub log_level: Level,
     /// How it is logged.
     pub log_format: Format,
+    /// Where to serve metrics besides the socket.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How many volumes have metrics of their own.
+    pub metrics_volumes: usize,
     /// Whether to behave as the reference fixture.
     pub fixture: Fixture,
     /// Where to listen besides the socket: a loopback address.
@@ -79,6 +83,8 @@ impl Config {
                 _ => Level::INFO,
             },
             log_format: if args.log_format == "json" { Format::Json } else { Format::Text },
+            metrics_listen: metrics_listen(args.metrics_listen.as_deref().unwrap_or_default())?,
+            metrics_volumes: metrics_volumes(&args.metrics_volumes)?,
             fixture,
             listen,
             spec_dir: args.spec_dir.map(|dir| absolute("--spec-dir", &dir)).transpose()?,
@@ -122,6 +128,28 @@ fn listen(url: &str, fixture: Fixture) -> Result<SocketAddr, String> {
     }
 }
 
+/// Reads where to serve metrics; nothing is nowhere. A port alone is one of the
+/// loopback address: whoever wants a network to read them says so.
+fn metrics_listen(stated: &str) -> Result<Option<SocketAddr>, String> {
+    if stated.is_empty() {
+        return Ok(None);
+    }
+    let port = stated.strip_prefix(':').unwrap_or(stated).parse::<u16>();
+    let address = match port {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => stated.parse(),
+    };
+    address.map(Some).map_err(|_| {
+        format!("--metrics-listen {stated:?}: give PORT or ADDRESS:PORT, as 9876 or 0.0.0.0:9876")
+    })
+}
+
+fn metrics_volumes(stated: &str) -> Result<usize, String> {
+    stated.parse().map_err(|_| {
+        format!("--metrics-volumes {stated:?}: give a number of volumes, as 200, or 0 for none")
+    })
+}
+
 fn defaults(stated: &[String]) -> Result<Options, String> {
     let pairs: Option<Vec<(&str, &str)>> =
         stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
@@ -157,6 +185,8 @@ mod tests {
             accept_root: None,
             log_level: Level::INFO,
             log_format: Format::Text,
+            metrics_listen: None,
+            metrics_volumes: 200,
             fixture: Fixture::Off,
             listen: None,
             spec_dir: None,
@@ -196,11 +226,41 @@ mod tests {
                 "--listen tcp://127.0.0.1:0: TCP has no access control, so only --test-fixture \
                  may use it",
             ),
+            (
+                "--metrics-listen localhost:9876",
+                "--metrics-listen \"localhost:9876\": give PORT or ADDRESS:PORT, as 9876 or \
+                 0.0.0.0:9876",
+            ),
+            (
+                "--metrics-listen 65536",
+                "--metrics-listen \"65536\": give PORT or ADDRESS:PORT, as 9876 or 0.0.0.0:9876",
+            ),
+            (
+                "--metrics-volumes all",
+                "--metrics-volumes \"all\": give a number of volumes, as 200, or 0 for none",
+            ),
             ("--spec-dir /s", "--spec-dir announces --listen: give that too, or leave this out"),
         ];
         for (args, why) in cases {
             assert_eq!(config(args), Err(why.to_owned()), "{args}");
         }
+    }
+
+    #[test]
+    fn a_port_for_metrics_is_one_of_the_loopback_address() {
+        let cases = [
+            ("9876", "127.0.0.1:9876"),
+            (":9876", "127.0.0.1:9876"),
+            ("0", "127.0.0.1:0"),
+            ("0.0.0.0:9876", "0.0.0.0:9876"),
+            ("[::1]:9876", "[::1]:9876"),
+        ];
+        for (stated, address) in cases {
+            let listen = config(&format!("--metrics-listen {stated}")).unwrap().metrics_listen;
+            assert_eq!(listen, Some(address.parse().unwrap()), "{stated}");
+        }
+        // As a managed plugin's setting that is not set.
+        assert_eq!(config("--metrics-listen=").unwrap().metrics_listen, None);
     }
 
     #[test]

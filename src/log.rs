@@ -7,9 +7,9 @@
 //! to a thread of their own; what does not fit is dropped and counted.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const QUEUE: usize = 1024;
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 static QUEUED: OnceLock<SyncSender<Line>> = OnceLock::new();
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +48,14 @@ enum Line {
 /// No thread is to be had.
 pub fn start(level: Level, format: Format) -> io::Result<()> {
     let (sender, lines) = sync_channel(QUEUE);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&dropped);
-    thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, &counted))?;
+    thread::Builder::new().name("log".into()).spawn(move || write_all(&lines))?;
     let _called_once = QUEUED.set(sender.clone());
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false)
         .log_internal_errors(false)
-        .with_writer(Queue { sender, dropped });
+        .with_writer(Queue { sender });
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().flatten_event(true).init(),
@@ -74,7 +74,13 @@ pub fn flush() {
     }
 }
 
-fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64) {
+/// Returns how many lines were dropped since the start.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+fn write_all(lines: &Receiver<Line>) {
+    let mut told = 0;
     // Ignoring every error of writing: there is no place left to tell it.
     for line in lines {
         match line {
@@ -82,8 +88,9 @@ fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64) {
             Line::Err(bytes) => drop(io::stderr().write_all(&bytes)),
             Line::Flush(done) => drop(done.try_send(())),
         }
-        let lost = dropped.swap(0, Ordering::Relaxed);
+        let lost = dropped() - told;
         if lost > 0 {
+            told += lost;
             drop(writeln!(io::stderr(), "{lost} lines of log were dropped: nobody read them"));
         }
     }
@@ -91,7 +98,6 @@ fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64) {
 
 struct Queue {
     sender: SyncSender<Line>,
-    dropped: Arc<AtomicU64>,
 }
 
 /// The writer of one line.
@@ -118,7 +124,7 @@ impl Write for OneLine<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(TrySendError::Full(_)) = self.queue.sender.try_send((self.line)(bytes.to_vec()))
         {
-            self.queue.dropped.fetch_add(1, Ordering::Relaxed);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(bytes.len())
     }

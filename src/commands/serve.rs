@@ -1,6 +1,7 @@
 //! `dirvol serve`
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use crate::cli;
 use crate::config::Config;
+use crate::metrics::Purge;
 use crate::server::app::SLOTS;
 use crate::server::{self, App, Listeners};
 use crate::volume::availability::Change;
@@ -92,6 +94,9 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
             listeners.announce(dir, &name, address).map_err(at(dir))?;
         }
     }
+    if let Some(address) = config.metrics_listen {
+        listen_for_metrics(&mut listeners, address).await;
+    }
     let fixture = config.fixture == Fixture::On;
     let driver = Arc::new(Driver::new(Settings {
         root: store::Settings {
@@ -115,12 +120,27 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
     if fixture {
         tracing::warn!("this is the test fixture: volumes may misbehave; never for real data");
     }
-    spawn("check", Arc::clone(&driver), watch_root).map_err(at(&config.root))?;
-    spawn("collect", Arc::clone(&driver), collect_garbage).map_err(at(&config.root))?;
-    let app = Arc::new(App::new(driver, config.scope));
+    let app = Arc::new(App::new(driver, config.scope, config.metrics_volumes));
+    spawn("check", Arc::clone(&app), watch_root).map_err(at(&config.root))?;
+    spawn("collect", Arc::clone(&app), collect_garbage).map_err(at(&config.root))?;
     server::serve(listeners, app, stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for those who want metrics. Engines must not suffer where that is not
+/// to be had.
+async fn listen_for_metrics(listeners: &mut Listeners, address: SocketAddr) {
+    match listeners.add_metrics(address).await {
+        Ok(address) => {
+            let url = format!("http://{address}/metrics");
+            tracing::info!(listen = url, "serving metrics");
+        }
+        Err(error) => tracing::error!(
+            "metrics are served on the driver's socket alone, and not on {address}: {error}; free \
+             that address or give another --metrics-listen, and start the driver again"
+        ),
+    }
 }
 
 /// Returns a future that completes at SIGTERM or SIGINT, from now on.
@@ -137,9 +157,9 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
 
 /// Starts a thread that takes `turn` after turn. One that panics is a defect,
 /// and the next turn is taken all the same.
-fn spawn(name: &'static str, driver: Arc<Driver>, turn: fn(&Driver)) -> io::Result<()> {
+fn spawn(name: &'static str, app: Arc<App>, turn: fn(&App)) -> io::Result<()> {
     let turns = move || loop {
-        if catch_unwind(AssertUnwindSafe(|| turn(&driver))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| turn(&app))).is_err() {
             tracing::error!("dirvol has a defect, please report it: thread {name} panicked");
             thread::sleep(CHECK_EVERY);
         }
@@ -148,8 +168,8 @@ fn spawn(name: &'static str, driver: Arc<Driver>, turn: fn(&Driver)) -> io::Resu
 }
 
 /// Opens the root, and opens it again whenever it comes back.
-fn watch_root(driver: &Driver) {
-    match driver.check() {
+fn watch_root(app: &App) {
+    match app.driver.check() {
         Some(Change::Opened { id }) => tracing::info!(root_id = id, "the root is served"),
         Some(Change::Lost { reason }) => tracing::error!("unavailable: {reason}"),
         None => {}
@@ -157,17 +177,23 @@ fn watch_root(driver: &Driver) {
     thread::sleep(CHECK_EVERY);
 }
 
-fn collect_garbage(driver: &Driver) {
-    let report = driver.collect();
+fn collect_garbage(app: &App) {
+    let report = app.driver.collect();
     for (entry, reason) in report.purged {
         let (volume, entry) = (entry.volume().to_string(), entry.file().to_string());
         match reason {
-            Reason::Expired => tracing::info!(volume, entry, "purged: its time was up"),
-            Reason::LowSpace => tracing::warn!(volume, entry, "purged: space is low"),
+            Reason::Expired => {
+                app.metrics.count_purge(Purge::Expired);
+                tracing::info!(volume, entry, "purged: its time was up");
+            }
+            Reason::LowSpace => {
+                app.metrics.count_purge(Purge::LowSpace);
+                tracing::warn!(volume, entry, "purged: space is low");
+            }
         }
     }
     for failed in report.failed {
         tracing::warn!("cannot delete from the trash: {failed}");
     }
-    driver.wait_for_garbage();
+    app.driver.wait_for_garbage();
 }

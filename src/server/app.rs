@@ -27,17 +27,19 @@ pub struct App {
     pub scope: Scope,
     /// What is counted.
     pub metrics: Metrics,
+    /// How many volumes have metrics of their own.
+    pub(super) metrics_volumes: usize,
     slots: Arc<Semaphore>,
-    /// Held while volumes are counted: on a disk that hangs, one count hangs.
-    pub(super) counting: Arc<Semaphore>,
+    /// Held while a scrape looks at the root: on a disk that hangs, one hangs.
+    pub(super) looking: Arc<Semaphore>,
 }
 
 impl App {
-    /// Makes an application of a driver.
-    pub fn new(driver: Arc<Driver>, scope: Scope) -> Self {
+    /// Makes an application of a driver, with metrics of `metrics_volumes` volumes.
+    pub fn new(driver: Arc<Driver>, scope: Scope, metrics_volumes: usize) -> Self {
         let slots = Arc::new(Semaphore::new(SLOTS));
-        let counting = Arc::new(Semaphore::new(1));
-        Self { driver, scope, metrics: Metrics::default(), slots, counting }
+        let looking = Arc::new(Semaphore::new(1));
+        Self { driver, scope, metrics: Metrics::new(), metrics_volumes, slots, looking }
     }
 
     /// Runs `operation` on the blocking pool, whole, whether or not somebody

@@ -84,7 +84,7 @@ where
 }
 
 /// Waits until the drain begins.
-async fn drained(draining: &mut watch::Receiver<bool>) {
+pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
     // The sender outlives every connection; were it gone, that were the end too.
     let _either = draining.wait_for(|&draining| draining).await.map(drop);
 }

@@ -31,6 +31,8 @@ pub struct Listeners {
     file: Option<UnixSocket>,
     tcp: Option<TcpListener>,
     spec: Option<Spec>,
+    /// Where metrics are served, and nothing else.
+    metrics: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -41,7 +43,7 @@ impl Listeners {
     /// It is not a Unix socket that can be listened on.
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
         let unix = listen_on(StdUnixListener::from(socket))?;
-        Ok(Self { unix, file: None, tcp: None, spec: None })
+        Ok(Self { unix, file: None, tcp: None, spec: None, metrics: None })
     }
 
     /// Listens on a socket of our own at `path`, which only our user may use,
@@ -61,7 +63,7 @@ impl Listeners {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         let file = UnixSocket { path: path.to_path_buf(), identity: identity(path)? };
         let unix = listen_on(listener)?;
-        Ok(Self { unix, file: Some(file), tcp: None, spec: None })
+        Ok(Self { unix, file: Some(file), tcp: None, spec: None, metrics: None })
     }
 
     /// Listens on `address` too, and returns the address with its port.
@@ -73,6 +75,23 @@ impl Listeners {
         let address = listener.local_addr()?;
         self.tcp = Some(listener);
         Ok(address)
+    }
+
+    /// Listens on `address` for those who want metrics, and returns the address
+    /// with its port.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn add_metrics(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        self.metrics = Some(listener);
+        Ok(address)
+    }
+
+    /// Returns the listener of [`Listeners::add_metrics`], which is served apart.
+    pub(super) fn take_metrics(&mut self) -> Option<TcpListener> {
+        self.metrics.take()
     }
 
     /// Announces `address` as the driver `name` in the directory `dir`.

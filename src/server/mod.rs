@@ -16,8 +16,10 @@ pub mod app;
 mod body;
 mod connection;
 mod listener;
+mod metrics_listener;
 mod reply;
 mod routes;
+mod scrape;
 mod verbs;
 mod wire;
 
@@ -50,7 +52,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 ///
 /// hyper-util's graceful shutdown instead closes an idle connection in whose
 /// buffer a request has just arrived.
-pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()>) {
     let (drain, draining) = watch::channel(false);
     // Every connection holds a sender; the channel ends with the last of them.
     let (alive, mut ended) = mpsc::channel::<()>(1);
@@ -61,6 +63,11 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
             drop(alive);
         });
     };
+
+    if let Some(listener) = listeners.take_metrics() {
+        let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
+        tokio::spawn(metrics_listener::serve(listener, app, draining, alive));
+    }
 
     tokio::pin!(shutdown);
     loop {

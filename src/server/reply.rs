@@ -9,6 +9,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::app::SLOTS;
+use crate::metrics::ErrorKind;
 use crate::volume::Error;
 
 /// What moby's own fixture answers with; engines do not look at it.
@@ -23,7 +24,7 @@ pub(super) enum Reply {
     Failed(Failure),
     /// No answer: the connection is closed, and what the engine knows of the
     /// volume stays as it is (moby `volume/service/store.go`, lookupVolume).
-    Close(String),
+    Close(Failure),
 }
 
 /// Why a call failed.
@@ -67,6 +68,31 @@ impl Failure {
                 Error::Damaged(..) | Error::Disk(..) | Error::Root(_) | Error::Fixture => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
+            },
+        }
+    }
+
+    /// Returns what the failure is counted as.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(..) => ErrorKind::BadRequest,
+            Self::Busy => ErrorKind::Busy,
+            Self::Slow(_) => ErrorKind::Slow,
+            Self::Panicked(_) => ErrorKind::Defect,
+            Self::Volume(error) => match error {
+                Error::NoSuchVolume(_) => ErrorKind::NoSuchVolume,
+                Error::BadName(_) => ErrorKind::BadName,
+                Error::BadOption(..) => ErrorKind::BadOption,
+                Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
+                Error::InUse(..) => ErrorKind::InUse,
+                Error::Protected(_) => ErrorKind::Protected,
+                Error::NoSuchEntry(..) => ErrorKind::NoSuchEntry,
+                Error::Exists(_) => ErrorKind::Exists,
+                Error::Blind => ErrorKind::Blind,
+                Error::Damaged(..) => ErrorKind::Damaged,
+                Error::Unavailable(_) => ErrorKind::Unavailable,
+                Error::Disk(..) | Error::Root(_) => ErrorKind::Disk,
+                Error::Fixture => ErrorKind::Fixture,
             },
         }
     }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
 use super::body::{bad, pass_over, read};
-use super::reply::{Failure, Reply, response};
+use super::reply::{Failure, Reply};
+use super::scrape;
 use super::verbs::told;
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
@@ -35,9 +35,6 @@ pub(super) const SHORT_LIMIT: Duration = Duration::from_secs(50);
 /// How long a Create and a Mount may take: dockerd gives up after 120 s.
 const LONG_LIMIT: Duration = Duration::from_secs(110);
 
-/// How long a scrape waits for the counts of a disk that may hang.
-const COUNT_LIMIT: Duration = Duration::from_secs(1);
-
 /// How often a Get looks whether the root is back.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -47,11 +44,12 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Option<Response<Full<Bytes>>> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => return Some(healthz(app)),
-        (&Method::GET, "/metrics") => return Some(metrics(app).await),
+        (&Method::GET, "/healthz") => return Some(scrape::healthz(app)),
+        (&Method::GET, "/metrics") => return Some(scrape::metrics(app).await),
         _ => {}
     }
     let started = Instant::now();
+    let _in_flight = app.metrics.begin();
     let endpoint = endpoint(request.uri().path());
     let path = request.uri().path().to_owned();
     let mut call = Call { app, endpoint, name: String::new(), id: String::new(), note: None };
@@ -68,13 +66,17 @@ pub(super) async fn answer(
             Reply::Failed(Failure::Request(StatusCode::METHOD_NOT_ALLOWED, why))
         }
     };
-    call.log(&reply, started.elapsed());
+    let took = started.elapsed();
+    call.log(&reply, took);
     let outcome = match &reply {
         Reply::Answer(_) => Outcome::Ok,
         Reply::Failed(_) => Outcome::Error,
         Reply::Close(_) => Outcome::Closed,
     };
-    app.metrics.count(endpoint, outcome);
+    app.metrics.count(endpoint, outcome, took);
+    if let Reply::Failed(failure) | Reply::Close(failure) = &reply {
+        app.metrics.count_error(failure.kind());
+    }
     reply.into_response()
 }
 
@@ -136,7 +138,7 @@ impl Call<'_> {
                 // Any answer but a volume makes dockerd drop the volume's labels
                 // and options, and its retry of a dropped call comes without a
                 // body. To a closed connection it does neither.
-                return Reply::Close(failure.to_string());
+                return Reply::Close(failure);
             }
             Err(failure) => return Reply::Failed(failure),
         };
@@ -277,7 +279,7 @@ impl Call<'_> {
             Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
         };
         if !about_the_root {
-            return Reply::Close(failure.to_string());
+            return Reply::Close(failure);
         }
         let driver = Arc::clone(&self.app.driver);
         let wanted = name.clone();
@@ -288,7 +290,7 @@ impl Call<'_> {
                 self.got(&Volume { name, record: None, health })
             }
             Ok(Ok(Ok(false))) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
-            _ => Reply::Close(failure.to_string()),
+            _ => Reply::Close(failure),
         }
     }
 
@@ -325,37 +327,4 @@ impl Call<'_> {
             Reply::Failed(failure) => line!(debug, "error", failure),
         }
     }
-}
-
-fn healthz(app: &App) -> Response<Full<Bytes>> {
-    let unavailable = app.driver.unavailable();
-    let mut health = match &unavailable {
-        None => json!({"status": "ok"}),
-        Some((reason, _)) => json!({"status": "unavailable", "reason": reason}),
-    };
-    if app.driver.fixture() == Fixture::On {
-        health["test_fixture"] = json!("on: never for real data");
-    }
-    let status = match unavailable {
-        None => StatusCode::OK,
-        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    response(status, "application/json", health.to_string())
-}
-
-async fn metrics(app: &Arc<App>) -> Response<Full<Bytes>> {
-    // Where it takes too long, or still goes on, the last counts stand.
-    if let Ok(counting) = Arc::clone(&app.counting).try_acquire_owned() {
-        let driver = Arc::clone(&app.driver);
-        let count = spawn_blocking(move || {
-            let counts = driver.counts();
-            drop(counting);
-            counts
-        });
-        if let Ok(Ok(Ok(Some((volumes, trash_entries))))) = timeout(COUNT_LIMIT, count).await {
-            app.metrics.set_counts(volumes, trash_entries);
-        }
-    }
-    let text = app.metrics.render(app.driver.unavailable().is_none());
-    response(StatusCode::OK, "text/plain; version=0.0.4", text)
 }

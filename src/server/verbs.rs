@@ -10,7 +10,7 @@ use super::body::{bad, read};
 use super::reply::{Failure, Reply};
 use super::routes::{Call, SHORT_LIMIT};
 use crate::api;
-use crate::metrics::Endpoint;
+use crate::metrics::{Endpoint, Purge};
 use crate::store::TrashName;
 use crate::volume::change::Removed;
 use crate::volume::options::duration;
@@ -73,7 +73,7 @@ impl Call<'_> {
     async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.existing(name)?;
         let wanted = name.clone();
-        let mounts = self.app.on_disk(SHORT_LIMIT, move |driver| driver.mounts_of(&wanted)).await?;
+        let mounts = self.app.on_disk(SHORT_LIMIT, move |driver| driver.who_has(&wanted)).await?;
         let mounts = mounts.into_iter().map(|mount| api::Mount {
             pid: mount.pid,
             container: mount.container,
@@ -179,6 +179,7 @@ impl Call<'_> {
         };
         let done = self.app.on_disk(SHORT_LIMIT, move |driver| driver.purge(&which)).await?;
         for entry in &done.purged {
+            self.app.metrics.count_purge(Purge::Asked);
             let (op, volume) = (self.endpoint.as_str(), entry.volume().as_str());
             tracing::info!(op, volume, entry = entry.file().as_str(), "purged, as asked for");
         }

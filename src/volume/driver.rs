@@ -7,6 +7,7 @@
 //! held for a look-up, never over disk work.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,11 @@ impl Driver {
             cache: Mutex::default(),
             holders: Mutex::default(),
         }
+    }
+
+    /// Returns the path of the root.
+    pub fn root_path(&self) -> &Path {
+        &self.settings.root.path
     }
 
     /// Returns the reason why there is no root, and since when. It never waits.

@@ -78,7 +78,7 @@ impl Driver {
     ///
     /// # Errors
     /// No root, no such volume, it cannot be told, or the disk.
-    pub fn mounts_of(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
+    pub fn who_has(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
         let root = self.checked_root()?;
         if self.read(&root, name)?.is_none() {
             return Err(Error::NoSuchVolume(name.to_string()));

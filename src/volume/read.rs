@@ -10,7 +10,7 @@ use super::holders::Holder;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
-use crate::store::{self, Root, State};
+use crate::store::{self, Root, Space, State};
 
 /// A volume, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub enum Health {
     Damaged(String),
     /// It is not known: this is what was known before the disk went.
     Unknown(String),
+}
+
+/// What a look over the whole root found.
+#[derive(Debug)]
+pub struct Survey {
+    /// How many volumes there are.
+    pub volumes: usize,
+    /// How many entries of the trash there are.
+    pub trash_entries: usize,
+    /// The space of the root's file system.
+    pub space: Space,
+    /// The first volumes by name, those that an engine named left out.
+    pub first: Vec<Volume>,
 }
 
 impl Driver {
@@ -106,17 +119,31 @@ impl Driver {
         store::layout::mountpoint(&self.settings.root.path, name.file())
     }
 
-    /// Returns how many volumes and how many entries of the trash there are, or
-    /// `None` without a root.
+    /// Looks over the whole root, and reads the first `limit` volumes. What it
+    /// reads is not kept: nobody asked for those volumes.
     ///
     /// # Errors
-    /// The disk refuses.
-    pub fn counts(&self) -> Result<Option<(usize, usize)>, Error> {
-        let Ok(root) = self.root() else { return Ok(None) };
+    /// No root, or the disk.
+    pub fn survey(&self, limit: usize) -> Result<Survey, Error> {
+        let root = self.checked_root()?;
+        let space = root.space().map_err(Error::Root)?;
+        let trash_entries = root.trash().map_err(Error::Root)?.len();
         let names = root.names().map_err(Error::Root)?;
-        let volumes = names.into_iter().filter_map(VolumeName::from_file).count();
-        let trash = root.trash().map_err(Error::Root)?.len();
-        Ok(Some((volumes, trash)))
+        let mut names: Vec<VolumeName> =
+            names.into_iter().filter_map(VolumeName::from_file).collect();
+        let volumes = names.len();
+        names.retain(|name| !name.is_anonymous());
+        names.sort_unstable();
+        names.truncate(limit);
+        let described = names.into_iter().filter_map(|name| match self.read(&root, &name) {
+            Ok(volume) => volume,
+            // It is there, and it cannot be told how it is: that is not well.
+            Err(error) => {
+                let health = Health::Damaged(error.to_string());
+                Some(Volume { name, record: None, health })
+            }
+        });
+        Ok(Survey { volumes, trash_entries, space, first: described.collect() })
     }
 
     /// Returns the options in force of a volume with `record`.
@@ -128,6 +155,12 @@ impl Driver {
     /// waits for the disk.
     pub fn holders_of(&self, name: &VolumeName) -> Vec<Holder> {
         self.holders().of(name).to_vec()
+    }
+
+    /// Returns how many mount IDs hold the volume `name`. It never waits for the
+    /// disk.
+    pub fn mounts_of(&self, name: &VolumeName) -> usize {
+        self.holders().of(name).len()
     }
 
     /// Notes in the state directory that there is a volume `name`, which may

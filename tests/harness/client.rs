@@ -1,6 +1,7 @@
 //! Raw bytes to the driver's socket, and whole answers from it.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -16,8 +17,8 @@ pub struct Answer {
 }
 
 /// One connection.
-pub struct Client {
-    pub stream: UnixStream,
+pub struct Client<S = UnixStream> {
+    pub stream: S,
     buffer: Vec<u8>,
 }
 
@@ -27,7 +28,17 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
         Self { stream, buffer: Vec::new() }
     }
+}
 
+impl Client<TcpStream> {
+    pub fn connect_tcp(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }

@@ -47,29 +47,6 @@ pub fn failed(status: u16, why: &str) -> Answer {
     answered(status, json!({"Err": why}).to_string())
 }
 
-/// The metrics, with the lines of `requests` for those of the calls.
-pub fn metrics(available: bool, requests: &str, volumes: usize, trash: usize) -> Answer {
-    let (version, available) = (env!("CARGO_PKG_VERSION"), u8::from(available));
-    let text = format!(
-        "# HELP dirvol_build_info The version that runs.\n\
-         # TYPE dirvol_build_info gauge\n\
-         dirvol_build_info{{version=\"{version}\"}} 1\n\
-         # HELP dirvol_available Whether the root is served.\n\
-         # TYPE dirvol_available gauge\n\
-         dirvol_available {available}\n\
-         # HELP dirvol_requests_total Calls of the protocol.\n\
-         # TYPE dirvol_requests_total counter\n\
-         {requests}\
-         # HELP dirvol_volumes Volumes in the root.\n\
-         # TYPE dirvol_volumes gauge\n\
-         dirvol_volumes {volumes}\n\
-         # HELP dirvol_trash_entries Removed volumes that can be restored.\n\
-         # TYPE dirvol_trash_entries gauge\n\
-         dirvol_trash_entries {trash}\n"
-    );
-    response(200, "text/plain; version=0.0.4", text)
-}
-
 /// The body of a call that names a volume, as dockerd writes it.
 pub fn named(name: &str) -> String {
     format!("{}\n", json!({"Name": name}))

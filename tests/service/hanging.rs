@@ -140,6 +140,7 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         let mut serve = setup.serve();
         serve.create("known");
         let got = serve.call("VolumeDriver.Get", &named("known"));
+        assert_eq!(serve.metric("dirvol_volumes", ""), 1);
         let disk = HangingDisk::mount(&setup.root());
         // Whoever must know that the root still is there waits for that.
         let waiting: Vec<Client> = ["Create", "Remove", "Mount", "List"]
@@ -155,7 +156,13 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         let new = serve.call("VolumeDriver.Get", NEW);
         assert_eq!(new, failed(404, "no such volume: new"));
         assert_eq!(serve.ok("VolumeDriver.Unmount", &with_id("known", "x")), DONE);
-        assert_eq!(get(&serve.socket, "/metrics").status, 200);
+        // A scrape has what was known of volumes, and nothing of the disk.
+        let lines = |begin: &str| -> Vec<String> {
+            let text = get(&serve.socket, "/metrics").body;
+            text.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect()
+        };
+        assert_eq!(lines("dirvol_filesystem_"), [""; 0]);
+        assert_eq!(lines("dirvol_volume_mounts"), [r#"dirvol_volume_mounts{volume="known"} 0"#]);
         // After a while it is known that the disk hangs, and nobody waits any more.
         wait_until_known(&serve);
         let why = failed(503, &format!("dirvol is unavailable: {HANGS}"));

@@ -12,8 +12,9 @@ use crate::harness::{Client, Setup};
 /// Far more lines than a pipe holds.
 const CALLS: usize = 3000;
 
-/// Serves with all output to `log`, and sees that it does not matter.
-fn assert_served(setup: &Setup, log: &Path) {
+/// Serves with all output to `log`, sees that it does not matter, and returns how
+/// many lines were dropped.
+fn assert_served(setup: &Setup, log: &Path) -> u64 {
     std::fs::create_dir(setup.root()).unwrap();
     let serve = setup.command();
     let mut command = Command::new("sh");
@@ -33,7 +34,9 @@ fn assert_served(setup: &Setup, log: &Path) {
     std::fs::rename(&away, setup.root()).unwrap();
     serve.wait_available();
     assert_eq!(serve.names(), ["a"]);
+    let dropped = serve.metric("dirvol_log_lines_dropped_total", "");
     serve.stop();
+    dropped
 }
 
 #[test]
@@ -47,6 +50,8 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let pipe = setup.path("pipe");
     nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     let reader = File::options().read(true).write(true).open(&pipe).unwrap();
-    assert_served(&setup, &pipe);
+    let dropped = assert_served(&setup, &pipe);
+    // A pipe holds 64 KiB, less than a thousand lines, and as many more wait.
+    assert!((1..CALLS as u64).contains(&dropped), "{dropped}");
     drop(reader);
 }

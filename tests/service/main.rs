@@ -8,6 +8,7 @@ mod expect;
 mod handover;
 mod mounts;
 mod program;
+mod scraped;
 
 mod wire;
 
@@ -16,6 +17,9 @@ mod patience;
 
 mod evidence;
 mod life;
+
+mod metrics;
+mod metrics_listen;
 
 mod damaged;
 mod names;

@@ -36,6 +36,13 @@ fn on_a_small_disk(test: impl FnOnce(&Setup, &Serve) + Send) {
     });
 }
 
+/// How many entries of the trash are counted as purged: those that expired, and
+/// those whose space was needed.
+fn purged(serve: &Serve) -> (u64, u64) {
+    let count = |reason| serve.metric("dirvol_trash_purged_total", reason);
+    (count("\"expired\""), count("\"low_space\""))
+}
+
 /// Fills the disk to the last byte, from within the volume `name`.
 fn fill(root: &Path, name: &str) {
     let data = root.join("volumes").join(name).join("data");
@@ -50,6 +57,7 @@ fn a_create_that_finds_no_space_takes_it_from_the_oldest_entry() {
         serve.create("d");
         // The space of one was enough.
         assert_eq!(removed(&setup.root()), ["b"]);
+        eventually("it is counted", || (purged(serve) == (0, 1)).then_some(()));
         assert_eq!(serve.names(), ["c", "d"]);
         let lines = swept_listing(&setup.root());
         assert!(volume("d").iter().all(|line| lines.contains(line)), "{lines:?}");
@@ -124,6 +132,7 @@ fn when_space_is_low_the_oldest_entries_go_until_it_is_not() {
             serve.log().lines().any(|line| line.ends_with(&told)).then_some(())
         });
         assert_eq!(serve.ok("VolumeDriver.Unmount", &with_id("c", "x")), DONE);
+        assert_eq!(purged(serve), (0, 1));
         // Nor at the next look, which is over when there is nothing left to delete.
         announce(serve);
         swept_listing(&setup.root());

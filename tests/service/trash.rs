@@ -102,6 +102,8 @@ fn an_entry_goes_when_its_own_time_is_up() {
         let expected = format!(r#" INFO purged: its time was up volume="{name}" entry="{entry}""#);
         assert!(line.ends_with(&expected), "{line}");
     }
+    assert_eq!(serve.metric("dirvol_trash_purged_total", "expired"), 4);
+    assert_eq!(serve.metric("dirvol_trash_purged_total", "low_space"), 0);
     serve.stop();
 }
 

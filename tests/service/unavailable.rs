@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::causes::{CAUSES, Cause, Remembered, vanished};
-use crate::expect::{done, failed, metrics, named, ok, response, with_id};
+use crate::expect::{done, failed, named, ok, response, with_id};
 use crate::harness::{Client, Serve, Setup, eventually, get, metric, tree};
 use crate::mounts::{bind, in_own_mounts, mount_memory, set_read_only, unmount_lazily};
+use crate::scraped::{Scraped, scrape};
 
 /// Waits until `reason` is the reason: others may come before it.
 fn wait_for_reason(serve: &Serve, reason: &str) {
@@ -29,11 +30,8 @@ fn assert_unavailable(serve: &Serve, reason: &str) {
     assert_eq!(serve.call("Plugin.Activate", ""), implements);
     let scope = ok(r#"{"Capabilities":{"Scope":"local"},"Err":""}"#);
     assert_eq!(serve.call("VolumeDriver.Capabilities", "{}\n"), scope);
-    let counted = get(&serve.socket, "/metrics");
-    let of_calls = |line: &&str| line.starts_with("dirvol_requests_total");
-    let requests: Vec<&str> = counted.body.lines().filter(of_calls).collect();
-    let requests: String = requests.iter().map(|line| format!("{line}\n")).collect();
-    assert_eq!(counted, metrics(false, &requests, 0, 0));
+    let scraped = scrape(serve);
+    assert_eq!(scraped, Scraped::unavailable(&scraped).answer());
 
     let why = failed(503, &format!("dirvol is unavailable: {reason}"));
     for name in ["known", "new"] {

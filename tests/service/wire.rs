@@ -3,10 +3,9 @@
 use std::net::Shutdown;
 use std::time::SystemTime;
 
-use crate::expect::{
-    TIME, done, failed, listing, metrics, neutral, ok, response, root_with, volume,
-};
+use crate::expect::{TIME, done, failed, listing, neutral, ok, response, root_with, volume};
 use crate::harness::{Answer, Client, DONE, Serve, Setup, eventually, get, request};
+use crate::scraped::{Described, Scraped, scrape};
 
 /// Podman's one mount ID for everything.
 const PODMANS_ID: &str = "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2";
@@ -275,34 +274,20 @@ fn health_and_metrics_are_on_the_same_socket() {
     assert_eq!(serve.call("VolumeDriver.Get", r#"{"Name":"x"}"#).status, 404);
     assert_eq!(Client::connect(&serve.socket).call("VolumeDriver.Get", ""), None);
     assert_eq!(serve.call("VolumeDriver.Grow", "").status, 404);
-    let counted = [
-        ("activate", 0, 0, 0),
-        ("create", 2, 0, 0),
-        ("remove", 1, 0, 0),
-        ("mount", 0, 0, 0),
-        ("unmount", 1, 0, 0),
-        ("path", 0, 0, 0),
-        ("get", 0, 1, 1),
-        ("list", 0, 0, 0),
-        ("capabilities", 0, 0, 0),
-        ("dirvol_list", 0, 0, 0),
-        ("dirvol_holders", 0, 0, 0),
-        ("dirvol_remove", 0, 0, 0),
-        ("dirvol_set", 0, 0, 0),
-        ("dirvol_prune", 0, 0, 0),
-        ("dirvol_trash_list", 0, 0, 0),
-        ("dirvol_trash_restore", 0, 0, 0),
-        ("dirvol_trash_purge", 0, 0, 0),
-        ("other", 0, 1, 0),
-    ];
-    let mut requests = String::new();
-    for (endpoint, ok, error, closed) in counted {
-        for (outcome, count) in [("ok", ok), ("error", error), ("closed", closed)] {
-            let labels = format!(r#"endpoint="{endpoint}",outcome="{outcome}""#);
-            requests += &format!("dirvol_requests_total{{{labels}}} {count}\n");
-        }
-    }
-    let expected = metrics(true, &requests, 1, 1);
-    assert_eq!(get(&serve.socket, "/metrics"), expected);
+    let expected = Scraped {
+        calls: vec![
+            ("create", [2, 0, 0]),
+            ("remove", [1, 0, 0]),
+            ("unmount", [1, 0, 0]),
+            ("get", [0, 1, 1]),
+            ("other", [0, 1, 0]),
+        ],
+        errors: vec![("bad_request", 2), ("no_such_volume", 1)],
+        volumes: 1,
+        trash_entries: 1,
+        described: vec![Described::new("b")],
+        ..Scraped::of(&setup.root())
+    };
+    assert_eq!(scrape(&serve), expected.answer());
     serve.stop();
 }
