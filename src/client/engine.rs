@@ -60,7 +60,8 @@ fn sockets() -> Result<Vec<PathBuf>, Error> {
 fn ask(socket: &Path) -> Result<Vec<String>, Error> {
     let cannot = |why: String| {
         Error::Failed(format!(
-            "the engine at {} cannot be asked which volumes its containers need: {why}",
+            "the engine at {} cannot be asked which volumes its containers need: {why}; \
+             start it first",
             socket.display()
         ))
     };

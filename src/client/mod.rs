@@ -127,7 +127,14 @@ impl Client {
     /// # Errors
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
-        send(&self.socket, &Method::POST, &format!("/{method}"), body)
+        send(&self.socket, &Method::POST, &format!("/{method}"), body).map_err(
+            |error| match error {
+                Error::Unreachable(why) => {
+                    Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
+                }
+                failed => failed,
+            },
+        )
     }
 }
 
@@ -163,9 +170,7 @@ fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<A
             let connecting = error.is_connect();
             let why = innermost(&error);
             match connecting {
-                true => Error::Unreachable(format!(
-                    "nobody answers at {shown}: {why}; start the driver, or give another socket"
-                )),
+                true => Error::Unreachable(format!("nobody answers at {shown}: {why}")),
                 false => Error::Failed(format!(
                     "the connection at {shown} was closed without an answer: {why}; see the log \
                      there"
@@ -184,7 +189,7 @@ fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<A
     let limited = async { tokio::time::timeout(LIMIT, exchange).await };
     runtime.block_on(limited).unwrap_or_else(|_| {
         let seconds = LIMIT.as_secs();
-        Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s; see its log")))
+        Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s")))
     })
 }
 

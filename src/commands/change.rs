@@ -31,7 +31,12 @@ pub fn rm(socket: Option<PathBuf>, args: Rm) -> Result<(), Failure> {
     for name in args.names {
         match client.ask("Dirvol.Remove", &api::Named { name }) {
             Ok(answer) => removed.push(answer),
-            Err(error) => failures.push(Failure::from(error)),
+            Err(error) => {
+                failures.push(Failure::from(error));
+                if let Some(Failure::Unreachable(_)) = failures.last() {
+                    break;
+                }
+            }
         }
     }
     if failures.is_empty() || !removed.is_empty() {

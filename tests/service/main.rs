@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod asked;
 mod expect;
 mod handover;
 mod mounts;
@@ -33,6 +34,13 @@ mod space;
 mod trash;
 
 mod fixture;
+
+mod commands;
+mod discovery;
+mod generated;
+mod prune;
+mod restore;
+mod verbs;
 
 mod drain;
 
