@@ -36,9 +36,9 @@ fn assert_asked(ended: &Ended, name: &str, told: &str) {
 }
 
 /// That nobody was asked, for the reason `why`.
-fn assert_unreachable(ended: Ended, why: &str) {
+fn assert_unreachable(ended: &Ended, why: &str) {
     let stderr = format!("dirvol: {why}\n");
-    assert_eq!(ended, Ended { code: Some(3), stdout: String::new(), stderr });
+    assert_eq!(ended, &Ended { code: Some(3), stdout: String::new(), stderr });
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn a_driver_is_looked_for_where_engines_find_it() {
         let nowhere = "there is no driver at /run/docker/plugins/dirvol.sock and \
                        /run/docker/plugins/*/dirvol.sock: start one with 'dirvol serve', or give \
                        --socket";
-        assert_unreachable(list(None), nowhere);
+        assert_unreachable(&list(None), nowhere);
         fs::create_dir_all("/run/docker/plugins/other").unwrap();
-        assert_unreachable(list(None), nowhere);
+        assert_unreachable(&list(None), nowhere);
 
         // A managed plugin has its socket in a directory of its own.
         let second = serve(&two, "two");
@@ -107,13 +107,13 @@ fn a_driver_that_does_not_answer_is_not_reached() {
             socket.display()
         )
     };
-    assert_unreachable(list(Some(&socket)), &why("No such file or directory (os error 2)"));
+    assert_unreachable(&list(Some(&socket)), &why("No such file or directory (os error 2)"));
     drop(UnixListener::bind(&socket).unwrap());
     let refused = why("Connection refused (os error 111)");
-    assert_unreachable(list(Some(&socket)), &refused);
-    assert_unreachable(ask(&["rm", "a", "b"], Some(&socket)), &refused);
-    assert_unreachable(ask(&["trash", "ls"], Some(&socket)), &refused);
-    assert_unreachable(ask(&["call", "VolumeDriver.List"], Some(&socket)), &refused);
+    assert_unreachable(&list(Some(&socket)), &refused);
+    assert_unreachable(&ask(&["rm", "a", "b"], Some(&socket)), &refused);
+    assert_unreachable(&ask(&["trash", "ls"], Some(&socket)), &refused);
+    assert_unreachable(&ask(&["call", "VolumeDriver.List"], Some(&socket)), &refused);
     // The driver itself replaces a socket on which nobody answers.
     let serve = setup.serve();
     assert_eq!(list(Some(&socket)), success("[]\n".into()));

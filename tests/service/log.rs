@@ -1,13 +1,15 @@
-//! A log that cannot be written: that is nobody's matter but the log's.
+//! What is in the log; and a log that cannot be written, which is nobody's matter
+//! but the log's.
 
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
 use nix::sys::stat::Mode;
+use serde_json::{Value, json};
 
-use crate::expect::named;
-use crate::harness::{Client, Setup};
+use crate::expect::{named, neutral, with_id, with_options};
+use crate::harness::{Client, Serve, Setup};
 
 /// Far more lines than a pipe holds.
 const CALLS: usize = 3000;
@@ -54,4 +56,118 @@ fn a_log_that_nobody_reads_stops_nothing() {
     // A pipe holds 64 KiB, less than a thousand lines, and as many more wait.
     assert!((1..CALLS as u64).contains(&dropped), "{dropped}");
     drop(reader);
+}
+
+/// Calls that change something, calls that only look, and calls that fail.
+fn make_calls(serve: &Serve) {
+    let options = json!({"retain": "7d", "uid": "4242"});
+    for (method, body) in [
+        ("VolumeDriver.Create", with_options("db", &options)),
+        ("VolumeDriver.Create", with_options("db", &options)),
+        ("VolumeDriver.Create", with_options("db", &json!({"sise": "hunter2"}))),
+        ("VolumeDriver.Mount", with_id("db", "f00")),
+        ("VolumeDriver.Get", named("db")),
+        ("VolumeDriver.Get", named("nosuch")),
+        ("VolumeDriver.List", "{}".into()),
+        ("VolumeDriver.Remove", named("db")),
+        ("VolumeDriver.Unmount", with_id("db", "f00")),
+        ("Dirvol.Set", with_options("db", &json!({"mode": "0700"}))),
+        ("VolumeDriver.Remove", named("db")),
+        ("Dirvol.TrashRestore", json!({"Entry": "db"}).to_string()),
+        ("Dirvol.Remove", named("db")),
+        ("Dirvol.TrashPurge", json!({"All": true}).to_string()),
+    ] {
+        serve.call(method, &body);
+    }
+}
+
+/// What is said of them: level, message, call, volume, mount ID, outcome. The
+/// purge of an entry is a line of its own.
+fn expected() -> Vec<[&'static str; 6]> {
+    let known = "volume db: option \"sise\" is unknown (known: gid, mode, protect, retain, uid)";
+    let in_use = "volume db: volume is in use by mount ID f00, which asked for it at \
+                  0000-00-00T00:00:00Z; stop its containers first";
+    let kept = "kept in the trash as db~0000000000~ffffffffffffffff for 7days; 'dirvol trash \
+                purge db~0000000000~ffffffffffffffff' frees its space now";
+    vec![
+        ["INFO", "", "create", "db", "", "ok"],
+        ["INFO", "it was there already", "create", "db", "", "ok"],
+        ["WARN", known, "create", "db", "", "error"],
+        ["INFO", "", "mount", "db", "f00", "ok"],
+        ["WARN", in_use, "remove", "db", "", "error"],
+        ["INFO", "", "unmount", "db", "f00", "ok"],
+        ["INFO", "set: mode", "dirvol_set", "db", "", "ok"],
+        ["INFO", kept, "remove", "db", "", "ok"],
+        ["INFO", "restored from the trash: db", "dirvol_trash_restore", "db", "", "ok"],
+        ["INFO", kept, "dirvol_remove", "db", "", "ok"],
+        ["INFO", "1 purged", "dirvol_trash_purge", "", "", "ok"],
+    ]
+}
+
+/// The lines of the log that are about calls, without the time in front.
+fn lines(serve: &Serve) -> Vec<String> {
+    let log = serve.log();
+    assert!(!log.contains("hunter2") && !log.contains("4242"), "{log}");
+    log.lines().filter(|line| line.contains("outcome")).map(neutral).collect()
+}
+
+#[test]
+fn each_change_is_one_line_for_people_and_looking_is_none() {
+    let setup = Setup::new().log_level("info");
+    let serve = setup.serve();
+    make_calls(&serve);
+    let seen: Vec<String> = lines(&serve)
+        .iter()
+        .map(|line| {
+            let (_time, rest) = line.split_at(line.find('Z').unwrap() + 1);
+            let (rest, ms) = rest.rsplit_once(" ms=").unwrap();
+            assert!(ms.parse::<u64>().is_ok(), "{line}");
+            rest.trim().to_owned()
+        })
+        .collect();
+    let wanted = expected().into_iter().map(|[level, message, op, volume, id, outcome]| {
+        format!("{level} {message} op={op:?} volume={volume:?} mount_id={id:?} outcome={outcome:?}")
+    });
+    assert_eq!(seen, wanted.collect::<Vec<_>>());
+    serve.stop();
+}
+
+#[test]
+fn each_change_is_one_object_for_programs() {
+    let setup = Setup::new().log_level("info").arg("--log-format").arg("json");
+    let serve = setup.serve();
+    make_calls(&serve);
+    let seen: Vec<Value> = lines(&serve)
+        .iter()
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            let fields = line.as_object_mut().unwrap();
+            assert!(fields.remove("ms").unwrap().is_u64());
+            let time = fields.remove("timestamp").unwrap();
+            humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
+            line
+        })
+        .collect();
+    let wanted = expected().into_iter().map(|[level, message, op, volume, id, outcome]| {
+        json!({"level": level, "message": message, "op": op, "volume": volume, "mount_id": id,
+               "outcome": outcome})
+    });
+    assert_eq!(seen, wanted.collect::<Vec<_>>());
+    serve.stop();
+}
+
+#[test]
+fn looking_is_told_of_to_whoever_wants_to_know() {
+    let setup = Setup::new().log_level("debug");
+    let serve = setup.serve();
+    make_calls(&serve);
+    let log = serve.log();
+    for line in [
+        "DEBUG  op=\"get\" volume=\"db\" mount_id=\"\" outcome=\"ok\"",
+        "DEBUG no such volume: nosuch op=\"get\" volume=\"nosuch\" mount_id=\"\" outcome=\"error\"",
+        "DEBUG  op=\"list\" volume=\"\" mount_id=\"\" outcome=\"ok\"",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+    serve.stop();
 }
