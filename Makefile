@@ -8,10 +8,10 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-.PHONY: help build check test test-unit test-engine test-cuts demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-cuts demo run bench setup clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 build: ## the static release binary
 	@scripts/setup build
@@ -24,10 +24,13 @@ check: ## format, lints and documentation, all warnings are errors
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit engine cuts
+	@scripts/test check unit monitoring engine cuts
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
+
+test-monitoring: ## metrics, alerts and dashboard against a real Prometheus
+	@scripts/test monitoring
 
 test-engine: ## against a real dockerd (root)
 	@scripts/test engine

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dirvol::metrics::{FileSystem, Now, Seen};
+
 /// What each room of `src/` may import from the others: always downwards.
 const IMPORTS: [(&str, &[&str]); 12] = [
     ("main", &["cli", "commands"]),
@@ -129,6 +131,46 @@ fn the_readme_lists_the_volume_options_that_there_are() {
 }
 
 #[test]
+fn the_metrics_are_those_of_the_documentation() {
+    let documents = fs::read_to_string("docs/metrics.md").unwrap();
+    let documented: BTreeSet<(String, String, BTreeSet<String>)> =
+        table(&documents, "| name | type | labels |")
+            .map(|row| {
+                let names =
+                    |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+                let name: Vec<String> = names(row[0]);
+                (name.concat(), row[1].to_owned(), names(row[2]).into_iter().collect())
+            })
+            .collect();
+    assert_eq!(families(), documented);
+    let kinds: Vec<String> = table(&documents, "| kind | what failed |")
+        .map(|row| format!("dirvol_errors_total{{kind=\"{}\"}} 0", row[0].trim_matches('`')))
+        .collect();
+    let text = metrics();
+    let there = text.lines().filter(|line| line.starts_with("dirvol_errors_total"));
+    assert_eq!(there.collect::<Vec<_>>(), kinds);
+}
+
+#[test]
+fn the_alerts_are_those_of_the_documentation() {
+    let documents = fs::read_to_string("docs/metrics.md").unwrap();
+    let documented: BTreeSet<(String, String)> = table(&documents, "| alert | severity |")
+        .map(|row| (row[0].trim_matches('`').to_owned(), row[1].to_owned()))
+        .collect();
+    let alerts = fs::read_to_string("packaging/monitoring/alerts.yml").unwrap();
+    let there: BTreeSet<(String, String)> = alerts
+        .split("- alert: ")
+        .skip(1)
+        .map(|rule| {
+            let severity = rule.split_once("severity: ").unwrap().1;
+            let first = |text: &str| text.lines().next().unwrap().to_owned();
+            (first(rule), first(severity))
+        })
+        .collect();
+    assert_eq!(there, documented);
+}
+
+#[test]
 fn the_change_log_names_the_version_that_is_built() {
     let log = fs::read_to_string("CHANGELOG.md").unwrap();
     let newest = log.lines().find(|line| line.starts_with("## ")).unwrap();
@@ -140,6 +182,51 @@ fn the_change_log_names_the_version_that_is_built() {
 fn code(source: &Source) -> impl Iterator<Item = &str> {
     let end = source.text.find("#[cfg(test)]").unwrap_or(source.text.len());
     source.text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// The rows of the table whose head begins with `head`, cell by cell.
+fn table<'a>(text: &'a str, head: &'a str) -> impl Iterator<Item = Vec<&'a str>> {
+    let rows = text.lines().skip_while(move |line| !line.starts_with(head)).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').skip(1).map(str::trim).collect())
+}
+
+/// The metrics with a sample of every family.
+fn metrics() -> String {
+    let volume = dirvol::metrics::Volume {
+        name: "db".into(),
+        retain: Some("1day".into()),
+        created: Some(1),
+        abnormal: false,
+    };
+    let metrics = dirvol::metrics::Metrics::new();
+    metrics.keep(Seen { volumes: 1, trash_entries: 0, described: vec![volume] });
+    let root = "/r".to_owned();
+    let file_system = FileSystem { root, size: 1, avail: 1, files: 1, files_free: 1 };
+    metrics.render(&Now {
+        available: true,
+        file_system: Some(file_system),
+        mounts: &|_| 0,
+        log_lines_dropped: 0,
+    })
+}
+
+/// The families of the metrics: name, type, and the labels of the samples.
+fn families() -> BTreeSet<(String, String, BTreeSet<String>)> {
+    let text = metrics();
+    let families = text.split("# TYPE ").skip(1).map(|family| {
+        let mut lines = family.lines();
+        let (name, kind) = lines.next().unwrap().split_once(' ').unwrap();
+        let labels = lines.filter(|line| !line.starts_with('#')).flat_map(|sample| {
+            assert!(sample.starts_with(name), "{sample} is not of {name}");
+            let labels = sample.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+            let labels = labels.into_iter().flat_map(|(labels, _)| labels.split(','));
+            let names = labels.map(|label| label.split_once('=').unwrap().0.to_owned());
+            names.filter(|name| name != "le")
+        });
+        (name.to_owned(), kind.to_owned(), labels.collect())
+    });
+    families.collect()
 }
 
 fn files_with(needles: &[&str]) -> BTreeSet<PathBuf> {
