@@ -37,10 +37,15 @@ impl Daemon {
     /// Starts an engine with the image `busybox`, which looks for the sockets of
     /// plugins in the directory `plugins`.
     pub fn start(plugins: &Path) -> Self {
+        Self::start_with(plugins, "{}")
+    }
+
+    /// As [`Daemon::start`], with `settings` in its `daemon.json`.
+    pub fn start_with(plugins: &Path, settings: &str) -> Self {
         let dir = temporary();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("specs")).unwrap();
-        fs::write(at("daemon.json"), "{}").unwrap();
+        fs::write(at("daemon.json"), settings).unwrap();
         fs::write(at("containerd.toml"), CONTAINERD).unwrap();
         let namespace = Namespace::new(dir.path(), plugins, &at("specs"));
         let mut containerd = namespace.command("containerd");
