@@ -26,3 +26,4 @@ mod live_restore;
 mod lives;
 mod reference;
 mod unavailable;
+mod userns;
