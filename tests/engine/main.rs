@@ -24,6 +24,7 @@ mod labels;
 mod leftovers;
 mod live_restore;
 mod lives;
+mod many;
 mod reference;
 mod unavailable;
 mod userns;
