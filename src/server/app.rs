@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::reply::Failure;
+use super::reply::{Failure, Reply};
+use super::wire;
 use crate::metrics::Metrics;
 use crate::store::Scope;
 use crate::volume::{Driver, Error};
@@ -40,6 +41,12 @@ impl App {
         let slots = Arc::new(Semaphore::new(SLOTS));
         let looking = Arc::new(Semaphore::new(1));
         Self { driver, scope, metrics: Metrics::new(), metrics_volumes, slots, looking }
+    }
+
+    /// Tells the driver that an engine begins, and the engine what the driver is.
+    pub(super) fn activate(&self) -> Reply {
+        self.driver.activate();
+        Reply::json(&wire::ACTIVATED)
     }
 
     /// Runs `operation` on the blocking pool, whole, whether or not somebody

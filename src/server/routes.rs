@@ -116,7 +116,7 @@ impl Call<'_> {
     async fn run(&mut self, body: Incoming) -> Reply {
         // These need no body, and their retries have none.
         let bodiless = match self.endpoint {
-            Endpoint::Activate => Some(Ok(Reply::json(&wire::ACTIVATED))),
+            Endpoint::Activate => Some(Ok(self.app.activate())),
             Endpoint::Capabilities => Some(Ok(Reply::json(&Capabilities::new(self.app.scope)))),
             Endpoint::List => Some(self.list().await),
             _ => None,

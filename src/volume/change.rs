@@ -172,6 +172,12 @@ impl Driver {
         Ok(())
     }
 
+    /// Remembers that an engine begins a new life: dockerd activates a driver once
+    /// in each. It never waits.
+    pub fn activate(&self) {
+        self.holders().carry_over();
+    }
+
     /// Takes the lock of the volume `name`, and returns it with the root. Whoever
     /// has the lock may wait for a disk that hangs; that is found out before.
     pub(super) fn enter<'a>(

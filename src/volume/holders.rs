@@ -17,6 +17,11 @@ use super::name::VolumeName;
 /// longest timeout (moby `daemon/volume/drivers/proxy.go`).
 pub const STARTING: Duration = Duration::from_secs(120);
 
+/// How long it may take where the engine has begun a new life since: what it has
+/// not finished by then, nobody finishes. A dockerd that was killed never unmounts
+/// for a container that it does not start again.
+pub const CARRIED: Duration = Duration::from_secs(10);
+
 /// The most IDs that are remembered of one volume.
 const CAPACITY: usize = 1024;
 
@@ -30,6 +35,8 @@ pub struct Holder {
     /// When it was first mounted.
     pub since: SystemTime,
     mounted: Option<Instant>,
+    /// Whether an engine has begun a new life since it was last mounted.
+    carried: bool,
 }
 
 /// The mount IDs of all volumes.
@@ -44,13 +51,14 @@ impl Holders {
         if let Some(holder) = holders.iter_mut().find(|holder| holder.id == id) {
             holder.count = holder.count.saturating_add(1);
             holder.mounted = now;
+            holder.carried = false;
             return;
         }
         if holders.len() == CAPACITY {
             holders.remove(0);
         }
         let since = SystemTime::now();
-        holders.push(Holder { id: id.to_owned(), count: 1, since, mounted: now });
+        holders.push(Holder { id: id.to_owned(), count: 1, since, mounted: now, carried: false });
     }
 
     /// Remembers an Unmount. One of an unknown ID is none of our business: the
@@ -69,16 +77,25 @@ impl Holders {
         }
     }
 
+    /// Remembers that an engine begins a new life. It may be another one than has
+    /// mounted, so the IDs stay, and may be starting for a moment.
+    pub fn carry_over(&mut self) {
+        self.0.values_mut().flatten().for_each(|holder| holder.carried = true);
+    }
+
     /// Returns the holders of `name`, those who came first in front.
     pub fn of(&self, name: &VolumeName) -> &[Holder] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the holder of `name` who may be about to mount it: the last that
-    /// was heard of its ID is a Mount, at most [`STARTING`] ago.
+    /// was heard of its ID is a Mount, at most [`STARTING`] or [`CARRIED`] ago.
     pub fn starting(&self, name: &VolumeName) -> Option<&Holder> {
-        let recent = |mounted: Instant| mounted.elapsed() < STARTING;
-        self.of(name).iter().find(|holder| holder.mounted.is_some_and(recent))
+        let recent = |holder: &&Holder| {
+            let limit = if holder.carried { CARRIED } else { STARTING };
+            holder.mounted.is_some_and(|mounted| mounted.elapsed() < limit)
+        };
+        self.of(name).iter().find(recent)
     }
 
     /// Forgets all holders of `name`, which was removed.
@@ -129,6 +146,26 @@ mod tests {
         holders.mount(&name(), "x");
         holders.unmount(&name(), "x");
         assert_eq!(holders.starting(&name()), None);
+    }
+
+    #[test]
+    fn a_mount_of_an_earlier_life_of_the_engine_is_starting_for_a_moment_only() {
+        let mut holders = Holders::default();
+        let age = |holders: &mut Holders, by| {
+            let holder = &mut holders.0.get_mut(&name()).unwrap()[0];
+            holder.mounted = holder.mounted.and_then(|mounted| mounted.checked_sub(by));
+            assert!(holder.mounted.is_some());
+        };
+        holders.mount(&name(), "x");
+        holders.carry_over();
+        assert!(holders.starting(&name()).is_some());
+        age(&mut holders, CARRIED);
+        assert_eq!(holders.starting(&name()), None);
+        assert_eq!(seen(&holders), [("x".to_owned(), 1)]);
+        // A Mount of the life that is now is waited for as any other.
+        holders.mount(&name(), "x");
+        age(&mut holders, CARRIED);
+        assert!(holders.starting(&name()).is_some());
     }
 
     #[test]

@@ -118,13 +118,35 @@ fn the_content_of_the_image_comes_with_its_owner_and_mode() {
     assert_eq!(daemon.run(options, "cat /seeded/greeting"), "hello from the image\n");
     assert_eq!(files(&serve, "empty"), ["greeting"]);
 
-    daemon.ok(&format!("volume create -d dirvol {OWN} full"));
-    let data = serve.root.join("volumes/full/data");
-    fs::write(data.join("mine"), "").unwrap();
-    let options = "--rm --user 1000:1000 -v full:/seeded";
-    assert_eq!(daemon.run(options, "stat -c %u:%g:%a /seeded"), "1000:1000:700\n");
-    assert_eq!(files(&serve, "full"), ["mine"]);
-    assert_eq!(fs::metadata(data).unwrap().permissions().mode() & 0o7777, 0o700);
+    for (volume, file) in [("full", "mine"), ("dotted", ".mine")] {
+        daemon.ok(&format!("volume create -d dirvol {OWN} {volume}"));
+        let data = serve.root.join("volumes").join(volume).join("data");
+        fs::write(data.join(file), "").unwrap();
+        let options = format!("--rm --user 1000:1000 -v {volume}:/seeded");
+        assert_eq!(daemon.run(&options, "stat -c %u:%g:%a /seeded"), "1000:1000:700\n");
+        assert_eq!(files(&serve, volume), [file]);
+        let data = fs::metadata(data).unwrap();
+        let owner = (data.uid(), data.gid(), data.permissions().mode() & 0o7777);
+        assert_eq!(owner, (1000, 1000, 0o700));
+    }
+}
+
+/// What users have in common is a group, and what they make is the group's.
+#[test]
+fn users_of_one_group_share_a_volume_that_is_made_for_it() {
+    let (_setup, serve, daemon) = start();
+    daemon.ok("volume create -d dirvol -o gid=2000 -o mode=2770 team");
+    let data = serve.root.join("volumes/team/data");
+    for user in [1000, 1001] {
+        let options = format!("--rm --user {user}:{user} --group-add 2000 -v team:/team");
+        assert_eq!(daemon.run(&options, "stat -c %u:%g:%a /team"), "0:2000:2770\n");
+        daemon.run(&options, &format!("touch /team/{user}"));
+        let file = fs::metadata(data.join(user.to_string())).unwrap();
+        assert_eq!((file.uid(), file.gid()), (user, 2000));
+    }
+    let error = daemon.run_fails("--rm --user 1002:1002 -v team:/team", "ls /team");
+    assert!(error.contains("Permission denied"), "{error}");
+    assert_eq!(files(&serve, "team"), ["1000", "1001"]);
 }
 
 #[test]

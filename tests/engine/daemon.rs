@@ -37,10 +37,15 @@ impl Daemon {
     /// Starts an engine with the image `busybox`, which looks for the sockets of
     /// plugins in the directory `plugins`.
     pub fn start(plugins: &Path) -> Self {
+        Self::start_with(plugins, "{}")
+    }
+
+    /// As [`Daemon::start`], with `settings` in its `daemon.json`.
+    pub fn start_with(plugins: &Path, settings: &str) -> Self {
         let dir = temporary();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("specs")).unwrap();
-        fs::write(at("daemon.json"), "{}").unwrap();
+        fs::write(at("daemon.json"), settings).unwrap();
         fs::write(at("containerd.toml"), CONTAINERD).unwrap();
         let namespace = Namespace::new(dir.path(), plugins, &at("specs"));
         let mut containerd = namespace.command("containerd");
@@ -75,7 +80,7 @@ impl Daemon {
             .args(["--data-root", &format!("{INSIDE}/data")])
             .args(["--exec-root", &format!("{INSIDE}/exec")])
             .args(["--pidfile", &format!("{INSIDE}/pid")])
-            .args(["--host", &format!("unix://{}", self.at("docker.sock").display())])
+            .args(["--host", &format!("unix://{}", self.socket().display())])
             .args(["--containerd", self.at("containerd.sock").to_str().unwrap()])
             .args(["--cgroup-parent", &format!("/{}", self.namespace().cgroup())])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
@@ -93,7 +98,7 @@ impl Daemon {
     /// given longer than anything else: it may wait 15 s for a driver, and more
     /// than once.
     fn wait_until_it_answers(&mut self) {
-        let socket = self.at("docker.sock");
+        let socket = self.socket();
         let start = Instant::now();
         loop {
             let status = self.dockerd.as_mut().unwrap().try_wait().unwrap();
@@ -133,6 +138,11 @@ impl Daemon {
         let status = self.namespace().command("sh").args(["-c", &script]).status().unwrap();
         assert!(status.success(), "dockerd was not signalled: {status}");
         eventually("dockerd ends", || dockerd.try_wait().unwrap());
+    }
+
+    /// Returns the socket that it answers at.
+    pub fn socket(&self) -> PathBuf {
+        self.at("docker.sock")
     }
 
     /// Returns the directory for `.spec` files.
@@ -209,7 +219,7 @@ impl Daemon {
         command
             .env_clear()
             .env("PATH", path())
-            .env("DOCKER_HOST", format!("unix://{}", self.at("docker.sock").display()))
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .env("DOCKER_CONFIG", self.at("config"))
             .stdin(Stdio::null());
         command

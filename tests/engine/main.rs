@@ -14,10 +14,17 @@ mod daemon;
 mod image;
 mod namespace;
 mod proxy;
+mod watched;
 
+mod calls;
 mod containers;
+mod cp;
 mod drain;
 mod labels;
 mod leftovers;
+mod live_restore;
+mod lives;
+mod many;
 mod reference;
 mod unavailable;
+mod userns;

@@ -14,7 +14,8 @@ use crate::harness::{DEADLINE, eventually};
 /// What the first process of the namespaces does. Everything that an engine
 /// writes outside of the directories it is given lies in memory: below `/run`,
 /// where containerd puts sockets whatever it is told, and in `/etc`, where
-/// dockerd keeps a key. Then it reaps what is orphaned, until its standard input
+/// dockerd keeps a key, and where it finds a user whose numbers it may give to its
+/// containers. Then it reaps what is orphaned, until its standard input
 /// ends; and with it end all the others.
 const FIRST_PROCESS: &str = r#"
 set -e
@@ -23,6 +24,9 @@ mount -n -t tmpfs tmpfs /run
 mkdir -p /run/docker/plugins /run/engine /run/etc/upper /run/etc/work
 mount -n --bind "$1" /run/docker/plugins
 mount -n -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
+echo remapped:x:65000:65000::/:/bin/false >> /etc/passwd
+echo remapped:x:65000: >> /etc/group
+echo remapped:100000:65536 | tee -a /etc/subuid >> /etc/subgid
 mkdir -p /etc/docker/plugins
 mount -n --bind "$2" /etc/docker/plugins
 [ ! -d /usr/lib/docker/plugins ] || mount -n -t tmpfs tmpfs /usr/lib/docker/plugins

@@ -3,10 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 
 /// A call, as dockerd sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +91,11 @@ impl Proxy {
         calls.into_iter().filter(|call| call.method == method).collect()
     }
 
+    /// Returns all calls since then, in order.
+    pub fn take_all_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.shared().calls)
+    }
+
     /// Returns how many calls of `method` there were since then.
     pub fn count(&self, method: &str) -> usize {
         self.shared().calls.iter().filter(|call| call.method == method).count()
@@ -126,6 +135,8 @@ fn serve(mut client: &UnixStream, driver: &Path, shared: &Mutex<Shared>) -> Opti
         if let Some(Loss::Drop) = loss {
             return None;
         }
+        // As dockerd sees of itself where it has a connection to the driver.
+        upstream.take_if(|driver| has_ended(driver));
         let driver = match &mut upstream {
             Some(driver) => driver,
             none => none.insert(UnixStream::connect(driver).ok()?),
@@ -140,6 +151,12 @@ fn serve(mut client: &UnixStream, driver: &Path, shared: &Mutex<Shared>) -> Opti
         }
         client.write_all(&answer).ok()?;
     }
+}
+
+/// Returns whether the other end of an idle connection is closed.
+fn has_ended(stream: &UnixStream) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
 }
 
 /// Reads one request or answer, whole; both say how long they are.
