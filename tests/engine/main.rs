@@ -25,6 +25,7 @@ mod leftovers;
 mod live_restore;
 mod lives;
 mod many;
+mod person;
 mod reference;
 mod unavailable;
 mod userns;
