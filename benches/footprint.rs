@@ -53,10 +53,12 @@ fn main() {
         median(lists)
     );
     println!("peak resident after them    {:8.2} MB", mega(memory(&serve, "VmHWM")));
+    let before = processor_ticks(&serve);
     for number in 0..REQUESTS {
         let body = format!("{{\"Name\":\"volume-{}\"}}\n", number % VOLUMES);
         assert_eq!(client.call("VolumeDriver.Get", &body).unwrap().status, 200);
     }
+    println!("processor time of them      {:8} ticks", processor_ticks(&serve) - before);
     println!("resident after {REQUESTS} Gets  {:8.2} MB", mega(memory(&serve, "VmRSS")));
     println!("peak resident               {:8.2} MB", mega(memory(&serve, "VmHWM")));
     serve.stop();
@@ -92,6 +94,13 @@ fn memory(serve: &Serve, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", serve.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// The processor time of the driver, its own and the kernel's for it.
+fn processor_ticks(serve: &Serve) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", serve.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    [fields[11], fields[12]].map(|ticks| ticks.parse::<u64>().unwrap()).iter().sum()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -14,8 +14,8 @@ use super::read::Volume;
 /// driver's back is seen after that.
 pub const FRESH: Duration = Duration::from_secs(1);
 
-/// The most entries; about 1 MB.
-const CAPACITY: usize = 3584;
+/// The most entries, as many as 2,048 buckets hold; about 1 MB.
+const CAPACITY: usize = 1792;
 
 /// The entries, and a count of the changes that were made to any volume.
 #[derive(Debug, Default)]
