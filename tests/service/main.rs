@@ -42,6 +42,7 @@ mod prune;
 mod restore;
 mod verbs;
 
+mod documented;
 mod drain;
 
 mod causes;
