@@ -27,5 +27,6 @@ mod lives;
 mod many;
 mod person;
 mod reference;
+mod sockets;
 mod unavailable;
 mod userns;
