@@ -1,5 +1,6 @@
 //! What all connections share, and the way from the reactor to the disk.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub const SLOTS: usize = 32;
 
 /// How long the next one waits for a slot. Podman gives up after 5 s.
 const SLOT_WAIT: Duration = Duration::from_secs(4);
+
+/// How often a read that waits looks whether the disk is known to hang.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The driver, and what the server keeps beside it.
 #[derive(Debug)]
@@ -85,5 +89,24 @@ impl App {
             }
             drop(slot);
         }));
+    }
+
+    /// As [`App::on_disk`], for an operation that changes nothing: it is not
+    /// waited for any more when the disk is known to hang. One driver that does
+    /// not answer a List holds up dockerd's `volume ls` of all drivers.
+    pub(super) async fn read_from_disk<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut reading = pin!(self.on_disk(limit, operation));
+        loop {
+            if let Ok(done) = timeout(LOOK, &mut reading).await {
+                return done;
+            }
+            if let Some(error) = self.driver.hangs() {
+                return Err(Failure::Volume(error));
+            }
+        }
     }
 }

@@ -220,7 +220,7 @@ impl Call<'_> {
     async fn path(&self, name: VolumeName) -> Result<Reply, Failure> {
         let volume = match self.app.driver.cached(&name) {
             Some(volume) => volume,
-            None => self.app.on_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
+            None => self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
         };
         Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint(&volume.name))))
     }
@@ -298,7 +298,7 @@ impl Call<'_> {
         if self.app.driver.fixture() == Fixture::On {
             self.note = Some("test fixture: left out what is to be hidden".into());
         }
-        let names = self.app.on_disk(SHORT_LIMIT, Driver::list).await?;
+        let names = self.app.read_from_disk(SHORT_LIMIT, Driver::list).await?;
         Ok(Reply::json(&List::new(&self.app.driver, &names)))
     }
 

@@ -97,6 +97,11 @@ impl Availability {
         }
     }
 
+    /// Returns the reason, where it is a disk that hangs. It never waits.
+    pub fn hangs(&self) -> Option<String> {
+        self.hanging().map(|_| HANGS.into())
+    }
+
     /// Gives up `root`, which was found to be unusable. A root that was opened
     /// since then stays.
     pub fn lose(&self, root: &Arc<Root>, error: &OpenError) {

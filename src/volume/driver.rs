@@ -73,6 +73,12 @@ impl Driver {
         self.availability.unavailable()
     }
 
+    /// Returns why nothing can be read, where it is a disk that hangs. It never
+    /// waits.
+    pub fn hangs(&self) -> Option<Error> {
+        self.availability.hangs().map(Error::Unavailable)
+    }
+
     /// Returns whether this is the reference fixture.
     pub fn fixture(&self) -> Fixture {
         if self.settings.fixture.is_some() { Fixture::On } else { Fixture::Off }

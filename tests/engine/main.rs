@@ -5,10 +5,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-// The service tier, whose part this is, may use more of it.
+// The service tier, whose parts these are, may use more of them.
 #[path = "../service/handover.rs"]
 #[allow(dead_code)]
 mod handover;
+#[path = "../service/mounts.rs"]
+#[allow(dead_code)]
+mod mounts;
 
 mod daemon;
 mod image;
@@ -20,6 +23,7 @@ mod calls;
 mod containers;
 mod cp;
 mod drain;
+mod hanging;
 mod labels;
 mod leftovers;
 mod live_restore;
@@ -27,5 +31,6 @@ mod lives;
 mod many;
 mod person;
 mod reference;
+mod sockets;
 mod unavailable;
 mod userns;

@@ -143,14 +143,14 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         assert_eq!(serve.metric("dirvol_volumes", ""), 1);
         let disk = HangingDisk::mount(&setup.root());
         // Whoever must know that the root still is there waits for that.
-        let waiting: Vec<Client> = ["Create", "Remove", "Mount", "List"]
-            .map(|method| {
-                let mut client = Client::connect(&serve.socket);
-                let body = with_id("known", "x");
-                client.send(request(&format!("VolumeDriver.{method}"), &body));
-                client
-            })
-            .into();
+        let wait = |method| {
+            let mut client = Client::connect(&serve.socket);
+            let body = with_id("known", "x");
+            client.send(request(&format!("VolumeDriver.{method}"), &body));
+            client
+        };
+        let waiting = ["Create", "Remove", "Mount"].map(wait);
+        let mut list = wait("List");
         // Nobody else does.
         assert_eq!(serve.call("VolumeDriver.Get", &named("known")), got);
         let new = serve.call("VolumeDriver.Get", NEW);
@@ -167,6 +167,9 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         wait_until_known(&serve);
         let why = failed(503, &format!("dirvol is unavailable: {HANGS}"));
         assert_eq!(serve.call("VolumeDriver.Mount", &with_id("new", "x")), why);
+        // Nor does whoever only wants to read, also if he came before.
+        list.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert_eq!(list.answer(), Some(why));
 
         serve.signal(Signal::SIGTERM);
         let status = serve.wait();
