@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::{Client, Serve, Setup};
+use harness::{Client, Serve, Setup, get};
 
 const VOLUMES: usize = 10_000;
 const REQUESTS: usize = 100_000;
@@ -60,6 +60,15 @@ fn main() {
     }
     println!("processor time of them      {:8} ticks", processor_ticks(&serve) - before);
     println!("resident after {REQUESTS} Gets  {:8.2} MB", mega(memory(&serve, "VmRSS")));
+    println!("peak resident               {:8.2} MB", mega(memory(&serve, "VmHWM")));
+    let mut scrapes = Vec::new();
+    for _ in 0..STARTS {
+        let start = Instant::now();
+        length = get(&serve.socket, "/metrics").body.len();
+        scrapes.push(millis(start.elapsed()));
+    }
+    println!("a scrape                    {:8.2} ms for {length} bytes (median)", median(scrapes));
+    println!("resident after {STARTS} of them    {:8.2} MB", mega(memory(&serve, "VmRSS")));
     println!("peak resident               {:8.2} MB", mega(memory(&serve, "VmHWM")));
     serve.stop();
 }

@@ -57,7 +57,7 @@ impl Call<'_> {
     }
 
     async fn list_all(&self) -> Result<Reply, Failure> {
-        let all = self.app.on_disk(SHORT_LIMIT, Driver::overview).await?;
+        let all = self.app.read_from_disk(SHORT_LIMIT, Driver::overview).await?;
         let volume = |one: Overview| api::Volume {
             mountpoint: self.app.driver.mountpoint(&one.name).display().to_string(),
             name: one.name.to_string(),
@@ -73,7 +73,8 @@ impl Call<'_> {
     async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.existing(name)?;
         let wanted = name.clone();
-        let mounts = self.app.on_disk(SHORT_LIMIT, move |driver| driver.who_has(&wanted)).await?;
+        let mounts =
+            self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.who_has(&wanted)).await?;
         let mounts = mounts.into_iter().map(|mount| api::Mount {
             pid: mount.pid,
             container: mount.container,
@@ -138,7 +139,7 @@ impl Call<'_> {
     }
 
     async fn trash(&self) -> Result<Reply, Failure> {
-        let entries = self.app.on_disk(SHORT_LIMIT, Driver::trash).await?;
+        let entries = self.app.read_from_disk(SHORT_LIMIT, Driver::trash).await?;
         let entry = |entry: Entry| api::Entry {
             entry: entry.name.file().to_string(),
             name: entry.name.volume().to_string(),

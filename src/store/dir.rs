@@ -181,16 +181,21 @@ impl Dir {
         Ok(())
     }
 
-    /// Returns the names of the directories in this one, those that are not
-    /// text or not a [`FileName`] left out.
-    pub(super) fn dirs(&self) -> Result<Vec<FileName>> {
-        let mut names = Vec::new();
+    /// Passes the names of the directories in this one to `each`, those that are
+    /// not text or not a [`FileName`] left out.
+    pub(super) fn each_dir(&self, mut each: impl FnMut(FileName)) -> Result<()> {
         self.each(|name, kind| {
             if kind == Kind::Dir {
-                names.extend(name.to_str().ok().and_then(FileName::new));
+                name.to_str().ok().and_then(FileName::new).into_iter().for_each(&mut each);
             }
             Ok(())
-        })?;
+        })
+    }
+
+    /// Returns the names of the directories in this one, as [`Dir::each_dir`].
+    pub(super) fn dirs(&self) -> Result<Vec<FileName>> {
+        let mut names = Vec::new();
+        self.each_dir(|name| names.push(name))?;
         Ok(names)
     }
 

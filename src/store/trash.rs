@@ -72,6 +72,18 @@ impl Root {
         Ok(entries)
     }
 
+    /// Returns how many entries the trash has.
+    ///
+    /// # Errors
+    /// `trash/` cannot be read.
+    pub fn trash_len(&self) -> Result<usize> {
+        let mut entries = 0;
+        self.trash.each_dir(|name| {
+            entries += usize::from(TrashName::parse(name.as_str()).is_some());
+        })?;
+        Ok(entries)
+    }
+
     /// Returns the bytes of the record in an entry of the trash, or `None` where
     /// it has none.
     ///

@@ -55,6 +55,14 @@ impl Root {
         self.volumes.dirs()
     }
 
+    /// Passes those names to `each`: many of them together are much memory.
+    ///
+    /// # Errors
+    /// `volumes/` cannot be read.
+    pub fn each_name(&self, each: impl FnMut(FileName)) -> Result<()> {
+        self.volumes.each_dir(each)
+    }
+
     /// Reads what is on the disk of the volume `name`, or `None` where there is
     /// nothing of that name.
     ///

@@ -1,5 +1,6 @@
 //! What is read of volumes.
 
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -127,22 +128,32 @@ impl Driver {
     pub fn survey(&self, limit: usize) -> Result<Survey, Error> {
         let root = self.checked_root()?;
         let space = root.space().map_err(Error::Root)?;
-        let trash_entries = root.trash().map_err(Error::Root)?.len();
-        let names = root.names().map_err(Error::Root)?;
-        let mut names: Vec<VolumeName> =
-            names.into_iter().filter_map(VolumeName::from_file).collect();
-        let volumes = names.len();
-        names.retain(|name| !name.is_anonymous());
-        names.sort_unstable();
-        names.truncate(limit);
-        let described = names.into_iter().filter_map(|name| match self.read(&root, &name) {
-            Ok(volume) => volume,
-            // It is there, and it cannot be told how it is: that is not well.
-            Err(error) => {
-                let health = Health::Damaged(error.to_string());
-                Some(Volume { name, record: None, health })
+        let trash_entries = root.trash_len().map_err(Error::Root)?;
+        let mut volumes = 0;
+        // The last of the first ones is on top, and goes when a better one comes.
+        let mut first = BinaryHeap::new();
+        let mut look_at = |name: VolumeName| {
+            volumes += 1;
+            if !name.is_anonymous() {
+                first.push(name);
             }
+            if first.len() > limit {
+                first.pop();
+            }
+        };
+        let names = root.each_name(|name| {
+            VolumeName::from_file(name).into_iter().for_each(&mut look_at);
         });
+        names.map_err(Error::Root)?;
+        let described =
+            first.into_sorted_vec().into_iter().filter_map(|name| match self.read(&root, &name) {
+                Ok(volume) => volume,
+                // It is there, and it cannot be told how it is: that is not well.
+                Err(error) => {
+                    let health = Health::Damaged(error.to_string());
+                    Some(Volume { name, record: None, health })
+                }
+            });
         Ok(Survey { volumes, trash_entries, space, first: described.collect() })
     }
 
