@@ -119,12 +119,12 @@ fn every_dependency_says_what_it_is_for() {
 }
 
 #[test]
-fn the_readme_lists_the_volume_options_that_there_are() {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let rows = readme.lines().skip_while(|line| !line.starts_with("| option")).skip(2);
+fn the_document_lists_the_volume_options_that_there_are() {
+    let document = fs::read_to_string("docs/options.md").unwrap();
+    let rows = document.lines().skip_while(|line| !line.starts_with("| option")).skip(2);
     let listed: BTreeSet<String> = rows
         .take_while(|line| line.starts_with('|'))
-        .map(|line| line.split('`').nth(1).unwrap().split('=').next().unwrap().to_owned())
+        .map(|line| line.split('`').nth(1).unwrap().to_owned())
         .collect();
     let known = dirvol::volume::options::KNOWN.map(str::to_owned);
     assert_eq!(listed, BTreeSet::from(known));
@@ -168,6 +168,36 @@ fn the_alerts_are_those_of_the_documentation() {
         })
         .collect();
     assert_eq!(there, documented);
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+        .into_iter()
+        .chain(["packaging/monitoring/README.md"])
+        .map(PathBuf::from)
+        .collect();
+    documents.extend(fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()));
+    let mut dead = Vec::new();
+    for document in &documents {
+        let text = fs::read_to_string(document).unwrap();
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let heads = fs::read_to_string(&target).unwrap_or_default();
+            let mut anchors = heads.lines().filter(|line| line.starts_with('#')).map(|line| {
+                let text = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+                text.replace(['`', ',', '.', '\''], "")
+            });
+            let found = target.exists() && (anchor.is_empty() || anchors.any(|it| it == anchor));
+            dead.extend((!found).then(|| format!("{}: {link}", document.display())));
+        }
+    }
+    assert_eq!(dead, Vec::<String>::new());
 }
 
 #[test]
