@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::statvfs::statvfs;
@@ -134,6 +135,24 @@ fn the_space_of_the_root_is_that_of_its_file_system_and_is_not_told_without_it()
         assert_eq!(lines(&serve, "dirvol_filesystem_"), samples);
         serve.stop();
     });
+}
+
+#[test]
+fn scrapes_at_the_same_time_all_have_the_space() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    // Many volumes, so that one look is not over before the next begins.
+    for number in 0..300 {
+        fs::create_dir(setup.root().join("volumes").join(format!("v{number}"))).unwrap();
+    }
+    let samples = |_| lines(&serve, "dirvol_filesystem_size_bytes{").len();
+    let found: Vec<usize> = thread::scope(|scope| {
+        let scrapers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..8).map(samples).sum::<usize>())).collect();
+        scrapers.into_iter().map(|scraper| scraper.join().unwrap()).collect()
+    });
+    assert_eq!(found, [8; 4]);
+    serve.stop();
 }
 
 #[test]
