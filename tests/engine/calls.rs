@@ -186,7 +186,7 @@ fn an_unknown_volume_is_asked_of_every_driver() {
     };
 
     watched.daemon.fails("volume inspect nobody");
-    // The scope is asked for when a volume is found.
+    // The scope is asked for when there is a volume to show.
     watched.called("inspect", &["Activate", "Get nobody"]);
     let get = r#"VolumeDriver.Get {"Name":"nobody"}"#;
     assert_eq!(asked(), ["Plugin.Activate ", get]);
@@ -197,9 +197,18 @@ fn an_unknown_volume_is_asked_of_every_driver() {
 
     // Whose a volume is dockerd keeps, and asks nobody else.
     watched.daemon.ok("volume create -d second theirs");
+    let get = r#"VolumeDriver.Get {"Name":"theirs"}"#;
+    let create = r#"VolumeDriver.Create {"Name":"theirs","Opts":null}"#;
+    assert_eq!(asked(), [get, create, "VolumeDriver.Capabilities {}"]);
     watched.daemon.ok("volume inspect theirs");
     watched.daemon.ok("volume rm theirs");
+    let remove = r#"VolumeDriver.Remove {"Name":"theirs"}"#;
+    assert_eq!(asked(), [get, get, get, remove]);
     watched.called("a volume of another driver", &[]);
+
+    // What there is, all are asked.
+    watched.ok("volume ls", &["List"]);
+    assert_eq!(asked(), ["VolumeDriver.List {}"]);
     assert_eq!(serve.names(), Vec::<String>::new());
 }
 

@@ -101,12 +101,16 @@ fn a_disk_that_hangs_holds_up_nobody_but_those_who_need_it() {
         assert_eq!(daemon.inspect("known"), [held]);
         assert_eq!(daemon.run("--rm -v known:/x", "cat /x/file"), "bytes\n");
 
-        // The next time, it is stopped.
+        // The next time, it is stopped while somebody waits.
         let disk = HangingDisk::mount(&setup.root());
+        let mut create = daemon.spawn("volume create -d dirvol new");
         wait_until_known(&serve);
+        assert_eq!(create.ended(), None);
         serve.signal(Signal::SIGTERM);
         let status = serve.wait();
         assert!(status.success(), "{status}");
+        let log = serve.log();
+        assert!(log.contains("exiting with requests that the disk did not answer"), "{log}");
         assert!(!setup.socket().exists());
         still_writes();
         unmount_lazily(&setup.root());
