@@ -242,8 +242,9 @@ impl Call<'_> {
                 Ok(Err(failure @ Failure::Volume(Error::NoSuchVolume(_)))) => {
                     return Reply::Failed(failure);
                 }
+                // It was as long as the Get waits, all in all.
+                Ok(Err(Failure::Slow(_))) | Err(_) => Failure::Slow(GET_LIMIT),
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::Slow(GET_LIMIT),
             };
             if let Some(volume) = driver.remembered(name, &failure.to_string()) {
                 return self.got(&volume);

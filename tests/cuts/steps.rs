@@ -136,7 +136,9 @@ fn a_set_syncs_the_owner_then_the_record_and_then_its_name() {
     assert_eq!(traced.steps(|rig, ledger| rig.set_mode(ledger, "a", 0o700)), expected);
     // What is not a matter of the data directory leaves it alone.
     let protect = Options { protect: Some(true), ..Options::default() };
-    let set = |rig: &Rig, _: &Ledger| drop(rig.driver.set(&rig::volume("a"), &protect).unwrap());
+    let set = |rig: &Rig, _: &Ledger| {
+        rig.driver.set(&rig::volume("a"), &protect).unwrap();
+    };
     assert_eq!(traced.steps(set), expected[2..]);
 }
 

@@ -60,7 +60,7 @@ fn start() -> (Setup, Serve, Daemon, Value) {
 
 /// What must be, once the driver is back: nothing is missing, and all works.
 fn all_is_well(daemon: &Daemon, serve: &Serve, shown: &Value) {
-    assert_eq!(daemon.inspect("known"), [shown.clone()]);
+    assert_eq!(&daemon.inspect("known")[0], shown);
     assert_eq!(daemon.ok("volume ls --quiet"), "known\n");
     assert_eq!(daemon.run("--rm -v known:/x", "cat /x/file"), "bytes");
     assert_eq!(serve.names(), ["known"]);
