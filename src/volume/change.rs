@@ -138,10 +138,7 @@ impl Driver {
     /// No root, no such volume, a damaged one, or the disk.
     pub fn mount(&self, name: &VolumeName, id: &str) -> Result<PathBuf, Error> {
         let (_lock, root) = self.enter(name)?;
-        let Some(volume) = self.read(&root, name)? else {
-            self.verify(&root)?;
-            return Err(Error::NoSuchVolume(name.to_string()));
-        };
+        let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
         if let Some(url) = &self.settings.fixture {
             if record.stated.invalid_option {

@@ -80,9 +80,7 @@ impl Driver {
     /// No root, no such volume, it cannot be told, or the disk.
     pub fn who_has(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
         let root = self.checked_root()?;
-        if self.read(&root, name)?.is_none() {
-            return Err(Error::NoSuchVolume(name.to_string()));
-        }
+        self.existing(&root, name)?;
         let data = volume_data(name.file());
         let evidence = Evidence::needed(&root)?;
         let mount = |held: &Use| Mount {

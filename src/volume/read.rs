@@ -195,6 +195,16 @@ impl Driver {
         Ok(Some(Volume { name: name.clone(), record, health }))
     }
 
+    /// Reads the volume `name` from `root`, where there is one. That there is none
+    /// is said only of a root that still is in its place.
+    pub(super) fn existing(&self, root: &Arc<Root>, name: &VolumeName) -> Result<Volume, Error> {
+        if let Some(volume) = self.read(root, name)? {
+            return Ok(volume);
+        }
+        self.verify(root)?;
+        Err(Error::NoSuchVolume(name.to_string()))
+    }
+
     /// Returns the record of a volume that can be used.
     pub(super) fn usable<'a>(&self, volume: &'a Volume) -> Result<&'a Record, Error> {
         match (&volume.record, &volume.health) {

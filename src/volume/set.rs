@@ -16,10 +16,7 @@ impl Driver {
     /// No root, no such volume, a damaged one, or the disk.
     pub fn set(&self, name: &VolumeName, options: &Options) -> Result<Options, Error> {
         let (_lock, root) = self.enter(name)?;
-        let Some(volume) = self.read(&root, name)? else {
-            self.verify(&root)?;
-            return Err(Error::NoSuchVolume(name.to_string()));
-        };
+        let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let bytes = record.to_bytes(name);
