@@ -223,6 +223,8 @@ pub struct Restored {
     pub name: String,
     /// What containers see.
     pub mountpoint: String,
+    /// `ok`, or what is wrong with it.
+    pub health: String,
     /// The options that were stated at its Create: those that engines knew.
     pub options: Options,
 }

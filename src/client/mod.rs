@@ -24,6 +24,9 @@ const PLUGINS: &str = "/run/docker/plugins";
 /// The socket's name, in that directory and in those of managed plugins.
 const SOCKET: &str = "dirvol.sock";
 
+/// The longest path of a socket: unix(7), `sun_path` with its closing NUL.
+const LONGEST_PATH: usize = 107;
+
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -158,6 +161,10 @@ fn sockets() -> Result<Vec<PathBuf>, Error> {
 /// path that is fit for a URI.
 fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<Answer, Error> {
     let shown = socket.display();
+    if socket.as_os_str().len() > LONGEST_PATH {
+        let why = format!("{shown:.60}... is too long for the path of a socket");
+        return Err(Error::Unreachable(why));
+    }
     let uri: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
     let request = Request::builder()
         .method(method)
