@@ -45,6 +45,9 @@ pub enum Command {
     /// One that is there with the same options is success, and is left as it is.
     Create(client::Create),
     /// Remove volumes; they go to the trash
+    ///
+    /// Engines are not asked: a container that does not run loses its volume. 'docker
+    /// volume rm' asks.
     Rm(client::Rm),
     /// Show who has a volume mounted
     Holders(client::One),

@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Error, send};
+use super::{Error, LIMIT, send};
 
 /// Where engines listen; Podman has Docker's calls too.
 const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
@@ -95,7 +95,7 @@ fn ask(socket: &Path) -> Result<Vec<String>, Error> {
 }
 
 fn get<T: DeserializeOwned>(socket: &Path, target: &str) -> Result<T, Error> {
-    let answer = send(socket, &Method::GET, target, Vec::new())
+    let answer = send(socket, &Method::GET, target, Vec::new(), LIMIT)
         .map_err(|error| cannot_ask(socket, &error.to_string()))?;
     if answer.status != StatusCode::OK.as_u16() {
         return Err(cannot_ask(socket, &format!("it answered with status {}", answer.status)));

@@ -25,7 +25,7 @@ fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
     show(format, &answer.entries, |entries| {
         let row = |entry: &api::Entry| {
             let expires = known(entry.expires_at.as_ref());
-            let removed = entry.removed_at.clone();
+            let removed = known(entry.removed_at.as_ref());
             [entry.entry.clone(), removed, expires, entry.health.clone()]
         };
         let rows: Vec<_> = entries.iter().map(row).collect();

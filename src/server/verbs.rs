@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -61,8 +61,8 @@ impl Call<'_> {
         let volume = |one: Overview| api::Volume {
             mountpoint: self.app.driver.mountpoint(&one.name).display().to_string(),
             name: one.name.to_string(),
-            created_at: one.created.map(time),
-            last_used: one.used.map(time),
+            created_at: one.created.and_then(time),
+            last_used: one.used.and_then(time),
             holders: one.holders,
             health: one.health.to_string(),
             options: one.options.map(|options| options.to_map()),
@@ -79,12 +79,12 @@ impl Call<'_> {
             pid: mount.pid,
             container: mount.container,
             mountpoint: mount.mountpoint.display().to_string(),
-            since: mount.since.map(time),
+            since: mount.since.and_then(time),
         });
         let ids = self.app.driver.holders_of(&name).into_iter().map(|holder| api::MountId {
             id: holder.id,
             count: holder.count,
-            since: time(holder.since),
+            since: humantime::format_rfc3339_seconds(holder.since).to_string(),
         });
         success(api::Holders { mounts: mounts.collect(), mount_ids: ids.collect() })
     }
@@ -100,7 +100,8 @@ impl Call<'_> {
         }
         self.note = Some(told(&removed));
         let (entry, retain) = kept_as(&removed);
-        success(described(&name, None, entry, retain))
+        let space_is_low = matches!(removed, Removed::Kept { space_is_low: true, .. });
+        success(api::Removed { space_is_low, ..described(&name, None, entry, retain) })
     }
 
     async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
@@ -159,7 +160,7 @@ impl Call<'_> {
             entry: entry.name.file().to_string(),
             name: entry.name.volume().to_string(),
             removed_at: time(entry.name.removed()),
-            expires_at: entry.expires.map(time),
+            expires_at: entry.expires.and_then(time),
             health: match &entry.record {
                 Ok(_) => "ok".into(),
                 Err(why) => format!("damaged: {why}"),
@@ -229,11 +230,12 @@ impl Call<'_> {
 /// Tells where a removed volume went, and how its space is freed now.
 pub(super) fn told(removed: &Removed) -> String {
     match removed {
-        Removed::Kept(entry, retain) => {
+        Removed::Kept { entry, retain, space_is_low } => {
             let (entry, retain) = (entry.file(), humantime::format_duration(*retain));
+            let low = if *space_is_low { ", or less: space is low" } else { "" };
             format!(
-                "kept in the trash as {entry} for {retain}; 'dirvol trash purge {entry}' frees \
-                 its space now"
+                "kept in the trash as {entry} for {retain}{low}; 'dirvol trash purge {entry}' \
+                 frees its space now"
             )
         }
         Removed::Deleted => "deleted for good".into(),
@@ -244,7 +246,7 @@ pub(super) fn told(removed: &Removed) -> String {
 /// Where a removed volume is, and for how long.
 fn kept_as(removed: &Removed) -> (Option<String>, Option<Duration>) {
     match removed {
-        Removed::Kept(entry, retain) => (Some(entry.file().to_string()), Some(*retain)),
+        Removed::Kept { entry, retain, .. } => (Some(entry.file().to_string()), Some(*retain)),
         Removed::Deleted | Removed::Absent => (None, None),
     }
 }
@@ -256,7 +258,8 @@ fn described(
     retain: Option<Duration>,
 ) -> api::Removed {
     let retain = retain.map(|retain| humantime::format_duration(retain).to_string());
-    api::Removed { name: name.to_string(), last_used: used.map(time), entry, retain }
+    let (name, last_used) = (name.to_string(), used.and_then(time));
+    api::Removed { name, last_used, entry, retain, space_is_low: false }
 }
 
 fn parse(name: &VolumeName, opts: &BTreeMap<String, String>) -> Result<Options, Failure> {
@@ -269,6 +272,8 @@ fn success(answer: impl Serialize) -> Result<Reply, Failure> {
     Ok(Reply::json(&Success { answer, err: "" }))
 }
 
-fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+/// Returns a time as RFC 3339 has it, which ends with the year 9999.
+fn time(time: SystemTime) -> Option<String> {
+    let end = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+    (time < end).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }

@@ -31,8 +31,15 @@ pub enum Created {
 /// How a Remove ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
-    /// The volume is in the trash, for so long.
-    Kept(TrashName, Duration),
+    /// The volume is in the trash.
+    Kept {
+        /// Its entry.
+        entry: TrashName,
+        /// For how long it is kept.
+        retain: Duration,
+        /// Whether space is low, so that it may have to give way at once.
+        space_is_low: bool,
+    },
     /// The volume is gone for good.
     Deleted,
     /// There was no such volume.
@@ -122,7 +129,8 @@ impl Driver {
                 });
             }
             let entry = root.retire(name.file())?;
-            Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept(entry, retain)))
+            let space_is_low = false;
+            Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept { entry, retain, space_is_low }))
         });
         let removed = removed.map_err(|error| {
             self.give_up_if_unsynced(root);
@@ -133,8 +141,13 @@ impl Driver {
         if removed == Removed::Deleted {
             self.collector.wake();
         }
-        self.wake_collector_if_low(root);
-        Ok(removed)
+        let low = self.wake_collector_if_low(root);
+        Ok(match removed {
+            Removed::Kept { entry, retain, .. } => {
+                Removed::Kept { entry, retain, space_is_low: low }
+            }
+            gone => gone,
+        })
     }
 
     /// Remembers that `id` mounts the volume `name`, and returns its mountpoint.

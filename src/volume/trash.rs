@@ -3,6 +3,8 @@
 
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
 use super::change::note_use;
 use super::driver::Driver;
 use super::error::Error;
@@ -18,7 +20,8 @@ use crate::store::{Restored, Root, TrashName};
 pub struct Entry {
     /// Its name in the trash, with that of the volume and the time of its removal.
     pub name: TrashName,
-    /// From when on it may be purged; `None` is later than there is a time for.
+    /// From when on it may be purged; `None` where that is not known, or later than
+    /// there is a time for.
     pub expires: Option<SystemTime>,
     /// Its record; the error says why there is none.
     pub record: Result<Record, String>,
@@ -64,7 +67,13 @@ impl Driver {
         if self.read(&root, &name)?.is_some() {
             return Err(Error::Exists(name.clone()));
         }
-        let bytes = root.trash_record(&entry).map_err(Error::Root)?.unwrap_or_default();
+        let bytes = match root.trash_record(&entry) {
+            // Somebody else was faster.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                return Err(no_such(entry.file().as_str()));
+            }
+            bytes => bytes.map_err(Error::Root)?.unwrap_or_default(),
+        };
         let record = Record::parse_any(&bytes);
         let renamed = match &record {
             Ok((said, _)) if said == name.as_str() => None,
@@ -139,7 +148,8 @@ impl Driver {
     }
 
     fn entry(&self, root: &Root, name: TrashName) -> Entry {
-        let expires = name.removed().checked_add(self.retention_in_trash(root, &name));
+        let retain = self.retention_in_trash(root, &name).ok();
+        let expires = retain.and_then(|retain| name.removed().checked_add(retain));
         let record = match root.trash_record(&name) {
             Ok(bytes) => Record::parse_any(&bytes.unwrap_or_default()).map(|(_, record)| record),
             Err(error) => Err(error.to_string()),

@@ -103,7 +103,7 @@ fn a_driver_that_does_not_answer_is_not_reached() {
     let socket = setup.socket();
     let why = |error: &str| {
         format!(
-            "nobody answers at {}: {error}; start the driver, or give another --socket",
+            "cannot connect to {}: {error}; start the driver, or give another --socket",
             socket.display()
         )
     };

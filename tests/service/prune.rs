@@ -223,7 +223,7 @@ fn an_engine_that_cannot_be_asked_is_a_reason_to_remove_nothing() {
         refused(serve, "prune", why);
         fs::write("/run/docker.sock", "").unwrap();
         let why = "the engine at /run/docker.sock cannot be asked which volumes its containers \
-                   need: nobody answers at /run/docker.sock: Connection refused (os error 111); \
+                   need: cannot connect to /run/docker.sock: Connection refused (os error 111); \
                    start it first";
         refused(serve, "prune", why);
         assert_eq!(listing(&setup.root()), before);

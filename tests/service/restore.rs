@@ -161,6 +161,25 @@ fn an_entry_that_is_damaged_comes_back_as_it_is_and_not_under_another_name() {
 }
 
 #[test]
+fn an_entry_that_is_kept_for_longer_than_there_are_years_is_listed() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let retain = json!({"retain": "9000y"});
+    assert_eq!(serve.call("VolumeDriver.Create", &with_options("a", &retain)), done());
+    serve.remove("a");
+    fs::create_dir_all(setup.root().join("trash/b~999999999999~0123456789abcdef/data")).unwrap();
+    let shown: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(&said(&serve, "trash ls --format json")).unwrap();
+    let fields: Vec<Vec<&str>> =
+        shown.iter().map(|entry| entry.keys().map(String::as_str).collect()).collect();
+    // A time that cannot be written is left out.
+    let fewer = vec!["Entry", "Health", "Name"];
+    assert_eq!(fields, [vec!["Entry", "Health", "Name", "Options", "RemovedAt"], fewer]);
+    said(&serve, "trash ls");
+    serve.stop();
+}
+
+#[test]
 fn what_somebody_still_has_mounted_is_not_purged() {
     let setup = Setup::new();
     let serve = setup.serve();
