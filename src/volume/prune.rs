@@ -82,7 +82,8 @@ impl Driver {
         }
         let record = self.usable(&volume)?;
         self.refuse_if_protected(name, record)?;
-        if !self.refuse_if_in_use(&root, name)? && prune.needed.is_none() {
+        let known = self.refuse_if_in_use(&root, name)?;
+        if !known && prune.needed.is_none() {
             return Ok(Some(Fate::Kept("it cannot be told who uses it".into())));
         }
         // What is mounted cannot be seen everywhere; what was said is known.
@@ -99,7 +100,7 @@ impl Driver {
         if prune.dry_run {
             return Ok(Some(Fate::Removed(None)));
         }
-        match self.take_away(&root, name, self.retention(record), true)? {
+        match self.take_away(&root, name, self.retention(record), known)? {
             Removed::Absent => Ok(None),
             removed => Ok(Some(Fate::Removed(Some(removed)))),
         }
