@@ -88,6 +88,8 @@ fn who_holds_a_volume_is_told_with_the_container() {
         let since = humantime::parse_rfc3339(since).unwrap();
         assert!(since >= started && since <= SystemTime::now() + Duration::from_secs(2), "{mount}");
     }
+    let table = said(&serve, &daemon, "holders db");
+    assert!(ids.iter().all(|id| table.contains(id.as_str())), "{table}");
     let mount_ids = holders["MountIDs"].as_array().unwrap();
     assert_eq!(mount_ids.len(), 2, "{holders}");
     assert!(mount_ids.iter().all(|id| id["Count"] == 1), "{holders}");

@@ -229,6 +229,10 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let ended = ask_with(&serve, &["trash", "restore", "x\u{1b}[31m"]);
     let why = "no such entry in the trash: x\\u{1b}[31m; see 'dirvol trash ls'";
     assert_eq!(ended, failure(why));
+    for command in ["inspect", "holders", "rm"] {
+        let ended = ask_with(&serve, &[command, "x\u{1b}[31m"]);
+        assert_eq!(ended, failure("no such volume: x\\u{1b}[31m"), "{command}");
+    }
     assert_eq!(swept_listing(&setup.root()), root_with(volume("a")));
     serve.stop();
 }
@@ -268,6 +272,7 @@ fn what_makes_no_sense_is_said_before_anybody_is_asked() {
             "--unused-for: \"soon\" is not a duration: give one such as 90m, 24h, 7d or 0",
         ),
         ("call /etc/passwd", "\"etc/passwd\" is no method: give one such as VolumeDriver.Get"),
+        ("call /", "\"\" is no method: give one such as VolumeDriver.Get"),
         ("man", "--socket says which driver to ask: leave it out"),
         ("completions bash", "--socket says which driver to ask: leave it out"),
         ("init /nonexistent/root", "--socket says which driver to ask: leave it out"),

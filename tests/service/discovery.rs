@@ -57,12 +57,17 @@ fn a_driver_is_looked_for_where_engines_find_it() {
 
         // A managed plugin has its socket in a directory of its own.
         let second = serve(&two, "two");
+        // Memory lists what was made last in front, and the order is that of names.
+        fs::create_dir(managed("a1")).unwrap();
         fs::create_dir(managed("b1")).unwrap();
         symlink(&second.socket, managed("b1").join("dirvol.sock")).unwrap();
         assert_asked(&list(None), "two", "");
+        // A file in the driver's own place is no socket.
+        fs::write(own, "").unwrap();
+        assert_asked(&list(None), "two", "");
+        fs::remove_file(own).unwrap();
 
         let third = serve(&three, "three");
-        fs::create_dir(managed("a1")).unwrap();
         symlink(&third.socket, managed("a1").join("dirvol.sock")).unwrap();
         let told = "dirvol: asking /run/docker/plugins/a1/dirvol.sock, not \
                     /run/docker/plugins/b1/dirvol.sock; --socket chooses\n";
@@ -81,6 +86,8 @@ fn a_driver_is_looked_for_where_engines_find_it() {
                     /run/docker/plugins/a1/dirvol.sock or /run/docker/plugins/b1/dirvol.sock; \
                     --socket chooses\n";
         assert_asked(&list(None), "one", told);
+        // An empty variable says nothing.
+        assert_asked(&list(Some(Path::new(""))), "one", told);
 
         // Who says which is asked just that one, in whichever place it is said.
         assert_asked(&list(Some(&second.socket)), "two", "");
@@ -91,6 +98,11 @@ fn a_driver_is_looked_for_where_engines_find_it() {
         ] {
             assert_asked(&ask(&args, Some(&second.socket)), "three", "");
         }
+        let called = ask(&["call", "VolumeDriver.List", "--socket", three], Some(&second.socket));
+        let data = third.root.join("volumes/three/data").display().to_string();
+        let answer =
+            format!(r#"{{"Volumes":[{{"Name":"three","Mountpoint":"{data}"}}],"Err":""}}"#);
+        assert_eq!(called, success(answer + "\n"));
         for serve in [first, second, third] {
             serve.stop();
         }

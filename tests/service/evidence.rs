@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::expect::{done, failed, named, with_id, with_options};
 use crate::harness::{Answer, Serve, Setup};
@@ -42,6 +42,17 @@ fn a_volume_that_a_process_has_mounted_is_not_removed_though_nobody_said_so() {
     for mounted in [data.clone(), data.join("below")] {
         let container = Container::with(&mounted);
         assert_eq!(serve.call(REMOVE, &named("a")), refused(&container));
+        // The kernel's count goes before that of those who said so.
+        for id in ["x", "y"] {
+            serve.ok("VolumeDriver.Mount", &with_id("a", id));
+        }
+        let all: Value = serde_json::from_str(&serve.ok("Dirvol.List", "{}")).unwrap();
+        let holders =
+            |at: usize| (all["Volumes"][at]["Name"].clone(), all["Volumes"][at]["Holders"].clone());
+        assert_eq!((holders(0), holders(1)), ((json!("a"), json!(1)), (json!("ab"), json!(0))));
+        for id in ["x", "y"] {
+            serve.ok("VolumeDriver.Unmount", &with_id("a", id));
+        }
         // Another volume whose name begins alike is nobody's.
         serve.remove("ab");
         serve.create("ab");

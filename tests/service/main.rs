@@ -37,9 +37,11 @@ mod fixture;
 
 mod commands;
 mod discovery;
+mod engines;
 mod generated;
 mod prune;
 mod restore;
+mod times;
 mod verbs;
 
 mod documented;

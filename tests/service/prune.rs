@@ -10,12 +10,13 @@ use serde_json::json;
 use crate::asked::{refused, said};
 use crate::expect::{TIME, done, failed, listing, named, neutral, ok, with_id, with_options};
 use crate::harness::{DEADLINE, Serve, Setup, eventually};
-use crate::mounts::{Container, in_own_mounts, mount_memory};
+use crate::mounts::{Container, in_own_mounts, mount_memory, unmount_lazily};
+use crate::trash::removed as removed_to_trash;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// Makes a volume as old as if it had been used `age` ago for the last time.
-fn age(setup: &Setup, name: &str, age: Duration) {
+pub fn age(setup: &Setup, name: &str, age: Duration) {
     let times = FileTimes::new().set_modified(SystemTime::now() - age);
     File::open(setup.state().join("seen").join(name)).unwrap().set_times(times).unwrap();
 }
@@ -27,7 +28,7 @@ fn unused(setup: &Setup, name: &str) -> Duration {
 }
 
 /// Serves in a place where no engine is to be found.
-fn without_engine(test: impl FnOnce(&Setup, &Serve) + Send) {
+pub fn without_engine(test: impl FnOnce(&Setup, &Serve) + Send) {
     let setup = Setup::new();
     in_own_mounts(|| {
         mount_memory(Path::new("/run"), "");
@@ -94,6 +95,10 @@ fn what_nobody_has_used_for_long_goes_to_the_trash() {
         assert_eq!(prune(serve, "prune"), lines([&first, &second, "deleted for good"]));
         assert_eq!(serve.names(), ["damaged", "fresh", "held", "mounted", "protected"]);
         let log = neutral(&serve.log());
+        for told in ["3 would be removed", "3 removed"] {
+            let line = format!("INFO {told} op=\"dirvol_prune\" volume=\"\"");
+            assert_eq!(log.matches(&line).count(), 1, "{line}: {log}");
+        }
         let line = format!(
             "INFO kept in the trash as {entry} for 1day; 'dirvol trash purge {entry}' frees its \
              space now op=\"dirvol_prune\" volume=\"old\"\n",
@@ -184,8 +189,17 @@ fn a_driver_that_does_not_see_the_host_prunes_only_what_no_engine_needs() {
     command.arg(serve.get_program()).args(serve.get_args()).stdin(Stdio::null());
     let serve = setup.start_with(command);
     serve.wait_available();
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         serve.create(name);
+    }
+    // Of a container that runs on, while something was copied into it.
+    serve.ok("VolumeDriver.Mount", &with_id("c", "x"));
+    serve.ok("VolumeDriver.Mount", &with_id("c", "x"));
+    age(&setup, "c", DAY * 8);
+    serve.ok("VolumeDriver.Unmount", &with_id("c", "x"));
+    // Nobody waits for that to be noted.
+    eventually("it is noted", || (unused(&setup, "c") < DEADLINE).then_some(()));
+    for name in ["a", "b", "c"] {
         age(&setup, name, DAY * 8);
     }
     let container = Container::with(&setup.root().join("volumes/a/data"));
@@ -199,16 +213,47 @@ fn a_driver_that_does_not_see_the_host_prunes_only_what_no_engine_needs() {
     let why = "this driver does not see the host's processes, and no engine was asked: run the \
                prune where Docker's socket is";
     assert_eq!(call(json!(null)), failed(409, why));
-    assert_eq!(serve.names(), ["a", "b"]);
+    assert_eq!(serve.names(), ["a", "b", "c"]);
     let removed = format!(
-        r#"{{"Removed":[{{"Name":"b","LastUsed":"{TIME}","Entry":"b~0000000000~ffffffffffffffff","Retain":"1day"}}],"Kept":[{{"Name":"a","Why":"a container needs it"}}],"Err":""}}"#
+        r#"{{"Removed":[{{"Name":"b","LastUsed":"{TIME}","Entry":"b~0000000000~ffffffffffffffff","Retain":"1day"}}],"Kept":[{{"Name":"a","Why":"a container needs it"}},{{"Name":"c","Why":"it is in use by mount ID x, which has mounted it since {TIME}"}}],"Err":""}}"#
     );
     assert_eq!(call(json!(["a", "other"])), ok(removed));
-    assert_eq!(serve.names(), ["a"]);
+    assert_eq!(serve.names(), ["a", "c"]);
     drop(container);
     drop(serve);
     eventually("the driver has ended", || {
         File::open(setup.root().join("lock")).unwrap().try_lock().ok()
+    });
+}
+
+/// What cannot be told may be: somebody has it mounted.
+#[test]
+fn nothing_is_deleted_for_good_while_the_kernel_cannot_be_asked() {
+    without_engine(|setup, serve| {
+        for name in ["a", "b"] {
+            let scratch = with_options(name, &json!({"retain": "0"}));
+            assert_eq!(serve.call("VolumeDriver.Create", &scratch), done());
+            age(setup, name, DAY * 8);
+        }
+        // The host is seen, and nothing of who is there.
+        mount_memory(Path::new("/proc"), "");
+        fs::create_dir("/proc/2").unwrap();
+        fs::write("/proc/2/comm", "kthreadd\n").unwrap();
+        let kept = r#"{"Removed":[],"Kept":[{"Name":"a","Why":"it cannot be told who uses it"},{"Name":"b","Why":"it cannot be told who uses it"}]}"#;
+        assert_eq!(prune(serve, "prune --format json"), format!("{kept}\n"));
+        assert_eq!(serve.names(), ["a", "b"]);
+        // Those who know what is needed may take it away, but not delete it.
+        let body = json!({"UnusedFor": "7d", "Needed": ["b"]}).to_string();
+        let removed = format!(
+            r#"{{"Removed":[{{"Name":"a","LastUsed":"{TIME}","Entry":"a~0000000000~ffffffffffffffff","Retain":"0s"}}],"Kept":[{{"Name":"b","Why":"a container needs it"}}],"Err":""}}"#
+        );
+        assert_eq!(serve.call("Dirvol.Prune", &body).neutral(), ok(removed));
+        let entry = "b~0000000000~ffffffffffffffff";
+        let told =
+            format!("b: in the trash for 0s; 'dirvol trash restore {entry}' takes it back\n");
+        assert_eq!(said(serve, "rm b"), told);
+        assert_eq!(removed_to_trash(&setup.root()), ["a", "b"]);
+        unmount_lazily(Path::new("/proc"));
     });
 }
 

@@ -52,6 +52,12 @@ fn a_volume_comes_back_whole_under_its_name_or_another() {
     refused(&serve, "trash restore db", why);
     refused(&serve, &format!("trash restore {first} --as db"), why);
     said(&serve, &format!("trash restore {first} --as db.old"));
+    let line = format!(
+        "INFO restored from the trash: {first} op=\"dirvol_trash_restore\" volume=\"db.old\" "
+    );
+    assert_eq!(serve.log().matches(&line).count(), 1, "{}", serve.log());
+    let line = line.replace(&first, &second).replace("db.old", "db");
+    assert_eq!(serve.log().matches(&line).count(), 1, "{}", serve.log());
     let mut expected = with_bytes("volumes/db", "db", "second");
     expected.extend(with_bytes("volumes/db.old", "db.old", "first"));
     assert_eq!(listing(&setup.root()), root_with(expected));
@@ -101,11 +107,16 @@ fn an_entry_that_could_be_one_of_several_is_to_be_named_whole() {
     let setup = Setup::new();
     let serve = setup.serve();
     let all = [removed(&setup, &serve, "db", "first"), removed(&setup, &serve, "db", "second")];
+    serve.create("other");
     let before = listing(&setup.root());
+    let why = "volume other exists: restore the entry with --as under another name";
+    refused(&serve, &format!("trash restore {} --as other", all[0]), why);
     let why = "no such entry in the trash: db; 2 are of that volume, \
                db~0000000000~ffffffffffffffff is the latest";
     refused(&serve, "trash restore db", why);
     refused(&serve, "trash purge db", why);
+    let why = "no such entry in the trash: d; see 'dirvol trash ls'";
+    refused(&serve, "trash purge d", why);
     refused(
         &serve,
         &format!("trash restore {} --as a/b", all[0]),
@@ -117,7 +128,9 @@ fn an_entry_that_could_be_one_of_several_is_to_be_named_whole() {
     said(&serve, &format!("trash purge {}", all[0]));
     assert_eq!(entries(&setup.root()), [all[1].as_str()]);
     said(&serve, "trash restore db");
-    assert_eq!(swept_listing(&setup.root()), root_with(with_bytes("volumes/db", "db", "second")));
+    let mut expected = with_bytes("volumes/db", "db", "second");
+    expected.extend(volume("other"));
+    assert_eq!(swept_listing(&setup.root()), root_with(expected));
     serve.stop();
 }
 
@@ -206,6 +219,11 @@ fn what_somebody_still_has_mounted_is_not_purged() {
     );
     assert_eq!(all, expected);
     assert_eq!(serve.metric("dirvol_trash_purged_total", "asked"), 1);
+    let log = neutral(&serve.log());
+    let line = "INFO purged, as asked for op=\"dirvol_trash_purge\" volume=\"free\" \
+                entry=\"free~0000000000~ffffffffffffffff\"\n";
+    assert_eq!(log.matches("purged, as asked for").count(), 1, "{log}");
+    assert!(log.contains(line), "{log}");
     drop(container);
     said(&serve, "trash purge --all");
     assert_eq!(swept_listing(&setup.root()), root_with([]));

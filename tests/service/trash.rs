@@ -40,7 +40,7 @@ pub fn removed(root: &Path) -> Vec<String> {
 }
 
 /// Makes an entry of the trash for `name`, removed `age` ago with `options`.
-fn make_entry(setup: &Setup, name: &str, age: Duration, options: &str) -> String {
+pub fn make_entry(setup: &Setup, name: &str, age: Duration, options: &str) -> String {
     let removed = (SystemTime::now() - age).duration_since(UNIX_EPOCH).unwrap().as_secs();
     let entry = format!("{name}~{removed}~0123456789abcdef");
     let dir = setup.root().join("trash").join(&entry);
@@ -54,13 +54,13 @@ fn make_entry(setup: &Setup, name: &str, age: Duration, options: &str) -> String
 }
 
 /// A driver that has opened its root and was stopped.
-fn stopped() -> Setup {
+pub fn stopped() -> Setup {
     let setup = Setup::new();
     setup.serve().stop();
     setup
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn an_entry_goes_when_its_own_time_is_up() {
