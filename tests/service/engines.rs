@@ -9,15 +9,23 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use serde_json::{Value, json};
+
 use crate::expect::{TIME, listing, neutral};
 use crate::harness::{Serve, Setup};
 use crate::program::{Ended, failure, run, success};
 use crate::prune::{DAY, age, without_engine};
 
-/// What an engine is asked: for the volumes that a container refers to.
-const ASKED: &str = "GET /volumes?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D HTTP/1.1";
+/// What an engine is asked: for its containers, and for the volumes that it holds.
+const ASKED: [&str; 2] = [
+    "GET /containers/json?all=true HTTP/1.1",
+    "GET /volumes?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D HTTP/1.1",
+];
 
-/// An engine that has one answer. It ends when this is dropped.
+/// What it says of volumes where it holds none.
+const HOLDS_NONE: &str = r#"{"Volumes":[],"Warnings":null}"#;
+
+/// An engine that has one answer of each kind. It ends when this is dropped.
 struct Engine {
     path: PathBuf,
     asked: Arc<Mutex<Vec<String>>>,
@@ -25,11 +33,13 @@ struct Engine {
 }
 
 impl Engine {
-    fn listen(path: &Path, status: &str, body: &str) -> Self {
+    fn listen(path: &Path, status: &str, containers: &str, volumes: &str) -> Self {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let listener = UnixListener::bind(path).unwrap();
-        let length = body.len();
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answers = [containers, volumes].map(|body| {
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+        });
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = Arc::clone(&asked);
         let answering = move || {
@@ -39,6 +49,7 @@ impl Engine {
                 let head: Vec<String> =
                     lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
                 let Some(first) = head.into_iter().next() else { return };
+                let answer = &answers[usize::from(first != ASKED[0])];
                 seen.lock().unwrap().push(first);
                 stream.write_all(answer.as_bytes()).unwrap();
             }
@@ -72,8 +83,10 @@ fn prune(serve: &Serve, host: Option<&str>, args: &[&str]) -> Ended {
 
 /// The answer where `removed` would be removed, and `needed` are needed.
 fn would(removed: &[&str], needed: &[&str]) -> Ended {
-    let removed: Vec<String> =
-        removed.iter().map(|name| format!(r#"{{"Name":"{name}","LastUsed":"{TIME}"}}"#)).collect();
+    let removed: Vec<String> = removed
+        .iter()
+        .map(|name| format!(r#"{{"Name":"{name}","LastUsed":"{TIME}","Retain":"1day"}}"#))
+        .collect();
     let kept: Vec<String> = needed
         .iter()
         .map(|name| format!(r#"{{"Name":"{name}","Why":"a container needs it"}}"#))
@@ -89,28 +102,50 @@ fn create_old(setup: &Setup, serve: &Serve, names: &[&str]) {
     }
 }
 
+/// The containers of an engine, each with the volumes that it mounts.
+fn containers(mounted: &[&[&str]]) -> String {
+    let mount = |name: &&str| json!({"Type": "volume", "Name": name, "Driver": "dirvol"});
+    let bind = json!({"Type": "bind", "Source": "/srv"});
+    let container = |names: &&[&str]| {
+        let mounts: Vec<Value> = names.iter().map(mount).chain([bind.clone()]).collect();
+        json!({"Id": "1", "State": "exited", "Mounts": mounts})
+    };
+    Value::from(mounted.iter().map(container).collect::<Vec<_>>()).to_string()
+}
+
 #[test]
-fn every_engine_that_is_there_is_asked_or_the_one_that_is_stated() {
+fn every_engine_that_is_there_is_asked_also_beside_the_one_that_is_stated() {
     without_engine(|setup, serve| {
-        create_old(setup, serve, &["a", "b", "c"]);
-        let needs = |path: &str, body: &str| Engine::listen(Path::new(path), "200 OK", body);
+        create_old(setup, serve, &["a", "b", "c", "d"]);
         // What is in use now is not told, needed or not.
         serve.create("fresh");
-        let body = r#"{"Volumes":[{"Name":"a"},{"Name":"fresh"}],"Warnings":null}"#;
-        let docker = needs("/run/docker.sock", body);
+        let listen = |path: &str, containers: &str, volumes: &str| {
+            Engine::listen(Path::new(path), "200 OK", containers, volumes)
+        };
+        let docker = listen(
+            "/run/docker.sock",
+            &containers(&[&[], &["fresh", "a"]]),
+            r#"{"Volumes":[{"Name":"d"}],"Warnings":[]}"#,
+        );
         let dry_run = |host| prune(serve, host, &["--dry-run"]);
-        assert_eq!(dry_run(None), would(&["b", "c"], &["a"]));
-        assert_eq!(docker.asked(), [ASKED]);
-        let podman =
-            needs("/run/podman/podman.sock", r#"{"Volumes":[{"Name":"b"},{"Name":"other"}]}"#);
+        assert_eq!(dry_run(None), would(&["b", "c"], &["a", "d"]));
+        assert_eq!(docker.asked(), ASKED);
+        let podman = listen(
+            "/run/podman/podman.sock",
+            &containers(&[&["b", "other"]]),
+            r#"{"Volumes":null}"#,
+        );
         for host in [None, Some("")] {
-            assert_eq!(dry_run(host), would(&["c"], &["a", "b"]), "{host:?}");
-            assert_eq!((docker.asked(), podman.asked()), (vec![ASKED.into()], vec![ASKED.into()]));
+            assert_eq!(dry_run(host), would(&["c"], &["a", "b", "d"]), "{host:?}");
+            assert_eq!(docker.asked(), ASKED);
+            assert_eq!(podman.asked(), ASKED);
         }
-        let stated = needs("/run/stated.sock", r#"{"Volumes":null}"#);
-        assert_eq!(dry_run(Some("unix:///run/stated.sock")), would(&["a", "b", "c"], &[]));
-        assert_eq!(stated.asked(), [ASKED]);
-        assert_eq!((docker.asked(), podman.asked()), (vec![], vec![]));
+        let stated = listen("/run/stated.sock", &containers(&[&["c"]]), HOLDS_NONE);
+        let all = would(&[], &["a", "b", "c", "d"]);
+        assert_eq!(dry_run(Some("unix:///run/stated.sock")), all);
+        for engine in [docker, podman, stated] {
+            assert_eq!(engine.asked(), ASKED);
+        }
     });
 }
 
@@ -125,18 +160,25 @@ fn an_engine_that_does_not_say_what_it_needs_is_a_reason_to_remove_nothing() {
                  need: {why}; start it first"
             ))
         };
-        let none = r#"{"Volumes":[]}"#;
-        for (status, body, why) in [
-            ("500 Internal Server Error", none, "it answered with status 500"),
-            ("200 OK", "torn", "expected ident at line 1 column 2"),
-            ("200 OK", r#"{"Volumes":[{}]}"#, "missing field `Name` at line 1 column 14"),
+        let warned = r#"{"Volumes":[],"Warnings":["a driver did not answer"]}"#;
+        for (status, containers, volumes, why) in [
+            ("500 Internal Server Error", "[]", HOLDS_NONE, "it answered with status 500"),
+            ("200 OK", "torn", HOLDS_NONE, "expected ident at line 1 column 2"),
+            (
+                "200 OK",
+                "{}",
+                HOLDS_NONE,
+                "invalid type: map, expected a sequence at line 1 column 0",
+            ),
+            ("200 OK", "[]", "torn", "expected ident at line 1 column 2"),
+            ("200 OK", "[]", warned, "a driver did not answer"),
         ] {
-            let engine = Engine::listen(Path::new("/run/docker.sock"), status, body);
-            assert_eq!(prune(serve, None, &[]), cannot(why), "{status} {body}");
-            assert_eq!(engine.asked(), [ASKED]);
+            let docker = Path::new("/run/docker.sock");
+            let _engine = Engine::listen(docker, status, containers, volumes);
+            assert_eq!(prune(serve, None, &[]), cannot(why), "{status} {containers} {volumes}");
         }
         // One that answers does not speak for another.
-        let _docker = Engine::listen(Path::new("/run/docker.sock"), "200 OK", none);
+        let _docker = Engine::listen(Path::new("/run/docker.sock"), "200 OK", "[]", HOLDS_NONE);
         let why = "DOCKER_HOST=tcp://192.0.2.1:2375: only an engine at unix://PATH can be asked \
                    which volumes its containers need";
         assert_eq!(prune(serve, Some("tcp://192.0.2.1:2375"), &[]), failure(why));
