@@ -135,6 +135,21 @@ fn an_entry_that_could_be_one_of_several_is_to_be_named_whole() {
 }
 
 #[test]
+fn a_name_is_that_of_one_volume_and_not_of_those_that_begin_like_it() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    removed(&setup, &serve, "db.old", "old");
+    refused(&serve, "trash restore db", "no such entry in the trash: db; see 'dirvol trash ls'");
+    refused(&serve, "trash purge db", "no such entry in the trash: db; see 'dirvol trash ls'");
+    removed(&setup, &serve, "db", "new");
+    said(&serve, "trash restore db");
+    let mut expected = with_bytes("volumes/db", "db", "new");
+    expected.extend(with_bytes(&entry("db.old"), "db.old", "old"));
+    assert_eq!(listing(&setup.root()), root_with(expected));
+    serve.stop();
+}
+
+#[test]
 fn a_restore_that_was_cut_off_after_it_wrote_the_new_name_is_finished_by_the_next() {
     let setup = Setup::new();
     let serve = setup.serve();

@@ -63,6 +63,18 @@ pub fn stopped() -> Setup {
 pub const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
+fn what_is_due_goes_at_once_when_somebody_says_so() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let due = make_entry(&setup, "due", HOUR * 2, r#"{"retain":"1h"}"#);
+    let fresh = make_entry(&setup, "fresh", HOUR * 2, "{}");
+    let purged = serve.ok("Dirvol.TrashPurge", r#"{"Expired":true}"#);
+    assert_eq!(purged, format!(r#"{{"Purged":["{due}"],"Kept":[],"Err":""}}"#));
+    assert_eq!(entries(&setup.root()), [fresh]);
+    serve.stop();
+}
+
+#[test]
 fn an_entry_goes_when_its_own_time_is_up() {
     let setup = stopped();
     let expired = [
