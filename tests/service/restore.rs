@@ -273,6 +273,16 @@ fn what_is_set_is_in_force_at_once_and_for_good() {
     said(&serve, "set a protect=false");
     assert_eq!(said(&serve, "rm a"), "a: deleted for good\n");
     assert_eq!(swept_listing(&setup.root()), root_with([]));
+    // What somebody wants kept is kept, although it has no name of its own.
+    let anonymous = "0123456789abcdef".repeat(4);
+    serve.create(&anonymous);
+    said(&serve, &format!("set {anonymous} retain=1h"));
+    let kept = format!(
+        "{anonymous}: in the trash for 1h; 'dirvol trash restore \
+         {anonymous}~0000000000~ffffffffffffffff' takes it back\n"
+    );
+    assert_eq!(said(&serve, &format!("rm {anonymous}")), kept);
+    said(&serve, "trash purge --all");
     serve.create("b");
     assert_eq!(listing(&setup.root()), root_with(volume("b")));
     serve.stop();
