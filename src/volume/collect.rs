@@ -238,6 +238,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_is_time_to_note_at_first_and_then_once_an_hour() {
+        let collector = Collector::default();
+        assert!(collector.is_time_to_note());
+        let age = |by| {
+            let mut work = collector.work();
+            work.noted = work.noted.and_then(|noted| noted.checked_sub(by));
+            assert!(work.noted.is_some());
+        };
+        age(NOTE_EVERY - EVERY);
+        assert!(!collector.is_time_to_note());
+        age(EVERY);
+        assert!(collector.is_time_to_note());
+        assert!(!collector.is_time_to_note());
+    }
+
+    #[test]
     fn space_is_low_below_a_tenth_and_below_20_gib() {
         const GIB: u64 = 1 << 30;
         let low = |free, total| is_low(Space { free, total, inodes_free: 0, inodes: 0 });

@@ -213,6 +213,8 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
             "set a mode=u+x",
             "volume a: option \"mode\" is \"u+x\": give octal digits, 0000 to 7777".into(),
         ),
+        // Of the fixture, nothing is known here.
+        ("set a ninja=1", format!("volume a: option \"ninja\" is unknown {known}")),
         ("set a protect=on", "volume a: option \"protect\" is \"on\": give true or false".into()),
         (
             "trash restore nosuch",

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
 
-use crate::expect::{done, failed, named, ok, with_id};
+use crate::expect::{done, failed, named, ok, with_id, with_options};
 use crate::harness::{Serve, Setup, tree};
 
 /// What is done to a volume, and how.
@@ -224,6 +224,8 @@ fn assert_refused(serve: &Serve, damage: &Damage) {
     let refused = failed(500, &why);
     assert_eq!(serve.call("VolumeDriver.Mount", &with_id("x", "1")), refused, "{what}");
     assert_eq!(serve.call("VolumeDriver.Remove", &named("x")), refused, "{what}");
+    let set = with_options("x", &json!({"mode": "0700"}));
+    assert_eq!(serve.call("Dirvol.Set", &set), refused, "{what}");
     assert_eq!(serve.call("VolumeDriver.Create", &named("x")), refused, "{what}");
     assert_eq!(serve.call("VolumeDriver.Unmount", &with_id("x", "1")), done(), "{what}");
     let path = ok(format!(r#"{{"Mountpoint":"{data}","Err":""}}"#));

@@ -98,6 +98,10 @@ fn a_driver_is_looked_for_where_engines_find_it() {
         ] {
             assert_asked(&ask(&args, Some(&second.socket)), "three", "");
         }
+        // Where it is said twice, the later one counts.
+        let two = second.socket.to_str().unwrap();
+        let args = ["--socket", two, "ls", "--socket", three, "--format", "json"];
+        assert_asked(&ask(&args, None), "three", "");
         let called = ask(&["call", "VolumeDriver.List", "--socket", three], Some(&second.socket));
         let data = third.root.join("volumes/three/data").display().to_string();
         let answer =

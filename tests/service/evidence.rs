@@ -63,6 +63,44 @@ fn a_volume_that_a_process_has_mounted_is_not_removed_though_nobody_said_so() {
 }
 
 #[test]
+fn who_is_told_to_hold_a_volume_is_who_has_it_mounted_and_where_nobody_has_who_said_so() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let data = setup.root().join("volumes/a/data");
+    serve.create("a");
+    fs::create_dir(data.join("below")).unwrap();
+    let counted = || {
+        let list: Value = serde_json::from_str(&serve.ok("Dirvol.List", "{}")).unwrap();
+        list["Volumes"][0]["Holders"].as_u64()
+    };
+    assert_eq!(counted(), Some(0));
+    serve.ok("VolumeDriver.Mount", &with_id("a", "x"));
+    assert_eq!(counted(), Some(1));
+    let containers =
+        [data.clone(), data.join("below"), data.clone()].map(|dir| Container::with(&dir));
+    assert_eq!(counted(), Some(3));
+    let holders: Value =
+        serde_json::from_str(&serve.ok("Dirvol.Holders", &json!({"Name": "a"}).to_string()))
+            .unwrap();
+    let mounts = holders["Mounts"].as_array().unwrap().iter();
+    let mut seen: Vec<_> = mounts.map(|mount| (&mount["Pid"], &mount["Mountpoint"])).collect();
+    seen.sort_by_key(|(pid, _)| pid.as_u64());
+    let mut pids = containers.each_ref().map(Container::pid);
+    pids.sort_unstable();
+    let (pids, at) = (pids.map(|pid| json!(pid)), json!("/mnt"));
+    assert_eq!(seen, pids.each_ref().map(|pid| (pid, &at)));
+    drop(containers);
+    // A volume that is created anew is held by nobody who held the one before.
+    serve.ok("VolumeDriver.Mount", &with_id("a", "x"));
+    serve.ok("VolumeDriver.Unmount", &with_id("a", "x"));
+    assert_eq!(counted(), Some(1));
+    serve.remove("a");
+    serve.create("a");
+    assert_eq!(counted(), Some(0));
+    serve.stop();
+}
+
+#[test]
 fn evidence_counts_after_a_restart_and_after_an_unmount() {
     let setup = Setup::new();
     let serve = setup.serve();

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::asked::refused;
 use crate::expect::{TIME, done, failed, named, ok, response, with_id, with_options};
 use crate::harness::{DEADLINE, Serve, Setup, eventually, get, request, tree};
 use crate::program::{run, usage};
@@ -67,6 +68,7 @@ fn a_ninja_is_seen_by_nobody() {
     serve.create("a");
     assert_eq!(serve.call(CREATE, &with_options("ninja", &json!({"ninja": "1"}))), done());
     assert_eq!(serve.call(GET, &named("ninja")), ok(r#"{"Volume":null,"Err":""}"#));
+    refused(&serve, "inspect ninja", "no such volume: ninja");
     assert_eq!(serve.names(), ["a"]);
     let bent = r#"INFO test fixture: the volume will misbehave op="create" volume="ninja""#;
     assert!(told(&serve, "create")[1].starts_with(bent), "{}", serve.log());

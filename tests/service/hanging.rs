@@ -7,6 +7,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::asked::refused;
 use crate::expect::{failed, named, ok, response, with_id};
 use crate::harness::{Answer, Client, DEADLINE, DONE, Serve, Setup, eventually, get, request};
 use crate::mounts::{HangingDisk, in_own_mounts, unmount_lazily};
@@ -150,7 +151,19 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
             client
         };
         let waiting = ["Create", "Remove", "Mount"].map(wait);
-        let mut list = wait("List");
+        let read = |(method, body)| {
+            let mut client = Client::connect(&serve.socket);
+            client.send(request(method, body));
+            client
+        };
+        let known = named("known");
+        let readers = [
+            ("VolumeDriver.List", "{}\n"),
+            ("Dirvol.List", "{}\n"),
+            ("Dirvol.Holders", &known),
+            ("Dirvol.TrashList", "{}\n"),
+        ]
+        .map(read);
         // Nobody else does.
         assert_eq!(serve.call("VolumeDriver.Get", &named("known")), got);
         let new = serve.call("VolumeDriver.Get", NEW);
@@ -163,13 +176,17 @@ fn a_disk_that_hangs_while_it_is_served_holds_up_neither_answers_nor_the_exit() 
         };
         assert_eq!(lines("dirvol_filesystem_"), [""; 0]);
         assert_eq!(lines("dirvol_volume_mounts"), [r#"dirvol_volume_mounts{volume="known"} 0"#]);
-        // After a while it is known that the disk hangs, and nobody waits any more.
+        // After a while it is known that the disk hangs, and nobody waits any more;
+        // a person has waited for what the driver says.
+        refused(&serve, "ls", &format!("dirvol is unavailable: {HANGS}"));
         wait_until_known(&serve);
         let why = failed(503, &format!("dirvol is unavailable: {HANGS}"));
         assert_eq!(serve.call("VolumeDriver.Mount", &with_id("new", "x")), why);
         // Nor does whoever only wants to read, also if he came before.
-        list.stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        assert_eq!(list.answer(), Some(why));
+        for mut reader in readers {
+            reader.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            assert_eq!(reader.answer().as_ref(), Some(&why));
+        }
 
         serve.signal(Signal::SIGTERM);
         let status = serve.wait();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::expect::{named, neutral, with_id, with_options};
 use crate::harness::{Client, Serve, Setup};
+use crate::trash::entries;
 
 /// Far more lines than a pipe holds.
 const CALLS: usize = 3000;
@@ -59,7 +60,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 /// Calls that change something, calls that only look, and calls that fail.
-fn make_calls(serve: &Serve) {
+fn make_calls(setup: &Setup, serve: &Serve) {
     let options = json!({"retain": "7d", "uid": "4242"});
     for (method, body) in [
         ("VolumeDriver.Create", with_options("db", &options)),
@@ -72,9 +73,20 @@ fn make_calls(serve: &Serve) {
         ("VolumeDriver.Remove", named("db")),
         ("VolumeDriver.Unmount", with_id("db", "f00")),
         ("Dirvol.Set", with_options("db", &json!({"mode": "0700"}))),
+        ("Dirvol.List", "{}".into()),
+        ("Dirvol.Holders", json!({"Name": "db"}).to_string()),
         ("VolumeDriver.Remove", named("db")),
-        ("Dirvol.TrashRestore", json!({"Entry": "db"}).to_string()),
+        ("Dirvol.TrashList", "{}".into()),
+    ] {
+        serve.call(method, &body);
+    }
+    let [entry] = &entries(&setup.root())[..] else { panic!("one is in the trash") };
+    let prune = json!({"UnusedFor": "0", "DryRun": true, "Needed": []});
+    for (method, body) in [
+        ("Dirvol.TrashRestore", json!({"Entry": entry}).to_string()),
+        ("Dirvol.Prune", prune.to_string()),
         ("Dirvol.Remove", named("db")),
+        ("Dirvol.Prune", json!({"UnusedFor": "0", "Needed": []}).to_string()),
         ("Dirvol.TrashPurge", json!({"All": true}).to_string()),
     ] {
         serve.call(method, &body);
@@ -89,6 +101,7 @@ fn expected() -> Vec<[&'static str; 6]> {
                   0000-00-00T00:00:00Z; stop its containers first";
     let kept = "kept in the trash as db~0000000000~ffffffffffffffff for 7days; 'dirvol trash \
                 purge db~0000000000~ffffffffffffffff' frees its space now";
+    let restored = "restored from the trash: db~0000000000~ffffffffffffffff";
     vec![
         ["INFO", "", "create", "db", "", "ok"],
         ["INFO", "it was there already", "create", "db", "", "ok"],
@@ -98,8 +111,10 @@ fn expected() -> Vec<[&'static str; 6]> {
         ["INFO", "", "unmount", "db", "f00", "ok"],
         ["INFO", "set: mode", "dirvol_set", "db", "", "ok"],
         ["INFO", kept, "remove", "db", "", "ok"],
-        ["INFO", "restored from the trash: db", "dirvol_trash_restore", "db", "", "ok"],
+        ["INFO", restored, "dirvol_trash_restore", "db", "", "ok"],
+        ["INFO", "1 would be removed", "dirvol_prune", "", "", "ok"],
         ["INFO", kept, "dirvol_remove", "db", "", "ok"],
+        ["INFO", "0 removed", "dirvol_prune", "", "", "ok"],
         ["INFO", "1 purged", "dirvol_trash_purge", "", "", "ok"],
     ]
 }
@@ -115,7 +130,7 @@ fn lines(serve: &Serve) -> Vec<String> {
 fn each_change_is_one_line_for_people_and_looking_is_none() {
     let setup = Setup::new().log_level("info");
     let serve = setup.serve();
-    make_calls(&serve);
+    make_calls(&setup, &serve);
     let seen: Vec<String> = lines(&serve)
         .iter()
         .map(|line| {
@@ -129,6 +144,10 @@ fn each_change_is_one_line_for_people_and_looking_is_none() {
         format!("{level} {message} op={op:?} volume={volume:?} mount_id={id:?} outcome={outcome:?}")
     });
     assert_eq!(seen, wanted.collect::<Vec<_>>());
+    let purged = " INFO purged, as asked for op=\"dirvol_trash_purge\" volume=\"db\" \
+                  entry=\"db~0000000000~ffffffffffffffff\"\n";
+    let log = neutral(&serve.log());
+    assert_eq!(log.matches(purged).count(), 1, "{log}");
     serve.stop();
 }
 
@@ -136,7 +155,7 @@ fn each_change_is_one_line_for_people_and_looking_is_none() {
 fn each_change_is_one_object_for_programs() {
     let setup = Setup::new().log_level("info").arg("--log-format").arg("json");
     let serve = setup.serve();
-    make_calls(&serve);
+    make_calls(&setup, &serve);
     let seen: Vec<Value> = lines(&serve)
         .iter()
         .map(|line| {
@@ -160,7 +179,7 @@ fn each_change_is_one_object_for_programs() {
 fn looking_is_told_of_to_whoever_wants_to_know() {
     let setup = Setup::new().log_level("debug");
     let serve = setup.serve();
-    make_calls(&serve);
+    make_calls(&setup, &serve);
     let log = serve.log();
     for line in [
         "DEBUG  op=\"get\" volume=\"db\" mount_id=\"\" outcome=\"ok\"",

@@ -161,6 +161,30 @@ fn a_new_volume_is_not_as_old_as_one_that_had_its_name() {
 }
 
 #[test]
+fn where_the_host_is_seen_what_is_mounted_counts_and_not_what_was_said() {
+    without_engine(|setup, serve| {
+        serve.create("a");
+        serve.create("unnoted");
+        // A dockerd that was killed mounts once more than it unmounts.
+        for method in ["Mount", "Mount", "Unmount"] {
+            age(setup, "a", DAY * 8);
+            serve.ok(&format!("VolumeDriver.{method}"), &with_id("a", "x"));
+        }
+        // Nobody waits for that to be noted.
+        eventually("it is noted", || (unused(setup, "a") < DEADLINE).then_some(()));
+        age(setup, "a", DAY * 8);
+        // Of this one nobody knows for how long it has been there.
+        fs::remove_file(setup.state().join("seen/unnoted")).unwrap();
+        let pruned = neutral(&prune(serve, "prune --format json"));
+        let removed = format!(
+            r#"{{"Removed":[{{"Name":"a","LastUsed":"{TIME}","Entry":"a~0000000000~ffffffffffffffff","Retain":"1day"}}],"Kept":[]}}"#
+        );
+        assert_eq!(pruned, removed + "\n");
+        assert_eq!(serve.names(), ["unnoted"]);
+    });
+}
+
+#[test]
 fn a_volume_that_is_mounted_when_the_driver_starts_is_in_use_then() {
     let setup = Setup::new();
     let serve = setup.serve();

@@ -135,6 +135,21 @@ fn an_entry_that_could_be_one_of_several_is_to_be_named_whole() {
 }
 
 #[test]
+fn a_name_is_that_of_one_volume_and_not_of_those_that_begin_like_it() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    removed(&setup, &serve, "db.old", "old");
+    refused(&serve, "trash restore db", "no such entry in the trash: db; see 'dirvol trash ls'");
+    refused(&serve, "trash purge db", "no such entry in the trash: db; see 'dirvol trash ls'");
+    removed(&setup, &serve, "db", "new");
+    said(&serve, "trash restore db");
+    let mut expected = with_bytes("volumes/db", "db", "new");
+    expected.extend(with_bytes(&entry("db.old"), "db.old", "old"));
+    assert_eq!(listing(&setup.root()), root_with(expected));
+    serve.stop();
+}
+
+#[test]
 fn a_restore_that_was_cut_off_after_it_wrote_the_new_name_is_finished_by_the_next() {
     let setup = Setup::new();
     let serve = setup.serve();
@@ -258,6 +273,16 @@ fn what_is_set_is_in_force_at_once_and_for_good() {
     said(&serve, "set a protect=false");
     assert_eq!(said(&serve, "rm a"), "a: deleted for good\n");
     assert_eq!(swept_listing(&setup.root()), root_with([]));
+    // What somebody wants kept is kept, although it has no name of its own.
+    let anonymous = "0123456789abcdef".repeat(4);
+    serve.create(&anonymous);
+    said(&serve, &format!("set {anonymous} retain=1h"));
+    let kept = format!(
+        "{anonymous}: in the trash for 1h; 'dirvol trash restore \
+         {anonymous}~0000000000~ffffffffffffffff' takes it back\n"
+    );
+    assert_eq!(said(&serve, &format!("rm {anonymous}")), kept);
+    said(&serve, "trash purge --all");
     serve.create("b");
     assert_eq!(listing(&setup.root()), root_with(volume("b")));
     serve.stop();

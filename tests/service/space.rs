@@ -7,7 +7,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::asked::said;
-use crate::expect::{failed, listing, named, neutral, swept_listing, volume, with_id};
+use crate::expect::{
+    failed, listing, named, neutral, ok, swept_listing, volume, with_id, with_options,
+};
 use crate::harness::{DONE, Serve, Setup, eventually};
 use crate::mounts::{Container, in_own_mounts, mount_memory};
 use crate::trash::{announce, entries, removed};
@@ -81,6 +83,19 @@ fn a_remove_says_that_it_may_not_be_taken_back_for_long_where_space_is_low() {
         let log = neutral(&serve.log());
         let line = format!("kept in the trash as {entry} for 1day, or less: space is low; ");
         assert!(log.contains(&line), "{log}");
+    });
+}
+
+#[test]
+fn a_set_that_finds_no_space_takes_it_from_the_oldest_entry() {
+    on_a_small_disk(|setup, serve| {
+        fill(&setup.root(), "c");
+        let body = with_options("c", &json!({"protect": "true"}));
+        let in_force =
+            r#"{"gid":"0","mode":"0755","protect":"true","retain":"1day","uid":"0"}"#.to_owned();
+        let set = ok(format!(r#"{{"Options":{in_force},"Err":""}}"#));
+        assert_eq!(serve.call("Dirvol.Set", &body), set);
+        assert_eq!(removed(&setup.root()), ["b"]);
     });
 }
 

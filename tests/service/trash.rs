@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::expect::{done, root_with, swept_listing, volume, with_options};
 use crate::harness::{Serve, Setup, eventually, tree};
@@ -61,6 +61,31 @@ pub fn stopped() -> Setup {
 }
 
 pub const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn what_is_due_goes_at_once_when_somebody_says_so() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let due = make_entry(&setup, "due", HOUR * 2, r#"{"retain":"1h"}"#);
+    let fresh = make_entry(&setup, "fresh", HOUR * 2, "{}");
+    let purged = serve.ok("Dirvol.TrashPurge", r#"{"Expired":true}"#);
+    assert_eq!(purged, format!(r#"{{"Purged":["{due}"],"Kept":[],"Err":""}}"#));
+    assert_eq!(entries(&setup.root()), [fresh]);
+    serve.stop();
+}
+
+#[test]
+fn what_was_removed_first_is_listed_first() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    // Neither in the order of names nor in that of their making, nor backwards.
+    let [b, d, a, c] = [("b", 2), ("d", 4), ("a", 3), ("c", 1)]
+        .map(|(name, hours)| make_entry(&setup, name, HOUR * hours, "{}"));
+    let list: Value = serde_json::from_str(&serve.ok("Dirvol.TrashList", "{}")).unwrap();
+    let listed = list["Entries"].as_array().unwrap().iter().map(|entry| &entry["Entry"]);
+    assert_eq!(listed.collect::<Vec<_>>(), [&d, &a, &b, &c]);
+    serve.stop();
+}
 
 #[test]
 fn an_entry_goes_when_its_own_time_is_up() {
