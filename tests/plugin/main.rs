@@ -1,0 +1,18 @@
+//! The driver as a managed plugin of a real dockerd. Needs root, the bundle that
+//! `make plugin` assembles, and what `scripts/setup test` installs.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+// The engine tier, whose part these are, uses more of them.
+#[path = "../engine/daemon.rs"]
+#[allow(dead_code)]
+mod daemon;
+#[path = "../engine/image.rs"]
+mod image;
+#[path = "../engine/namespace.rs"]
+mod namespace;
+
+mod plugged;
+
+mod life;
