@@ -9,7 +9,7 @@ use dirvol::commands::{self, Failure};
 
 fn main() -> ExitCode {
     let Err(failure) = commands::run(Cli::parse()) else { return ExitCode::SUCCESS };
-    eprintln!("dirvol: {}", failure.why());
+    failure.tell();
     match failure {
         Failure::Failed(_) => ExitCode::FAILURE,
         Failure::Usage(_) => ExitCode::from(2),

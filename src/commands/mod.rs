@@ -32,14 +32,14 @@ impl Failure {
     /// told here.
     fn of_many(mut failures: Vec<Self>) -> Result<(), Self> {
         let Some(last) = failures.pop() else { return Ok(()) };
-        failures.iter().for_each(|failure| note(failure.why()));
+        failures.iter().for_each(Self::tell);
         Err(last)
     }
 
-    /// Returns the one line.
-    pub fn why(&self) -> &str {
+    /// Tells why, on standard error.
+    pub fn tell(&self) {
         match self {
-            Self::Usage(why) | Self::Failed(why) | Self::Unreachable(why) => why,
+            Self::Usage(why) | Self::Failed(why) | Self::Unreachable(why) => note(why),
         }
     }
 }
@@ -99,5 +99,5 @@ fn find(socket: Option<PathBuf>) -> Result<Client, Failure> {
 
 /// Tells something beside the answer.
 fn note(what: &str) {
-    eprintln!("dirvol: {what}");
+    eprintln!("dirvol: {}", output::harmless(what));
 }

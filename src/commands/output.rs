@@ -52,14 +52,18 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     for row in [&heads].into_iter().chain(rows) {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
-            // A control character would be an order to the terminal.
-            let cell: String = cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-            line += &format!("{cell:width$}  ");
+            line += &format!("{:width$}  ", harmless(cell));
         }
         text += line.trim_end();
         text.push('\n');
     }
     text
+}
+
+/// Returns `text` without control characters: each would be an order to the
+/// terminal, and a container chooses where it mounts a volume.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Returns what is known, or a dash.

@@ -93,8 +93,9 @@ impl Driver {
         };
         // Before the volume is there, as in a Create.
         root.state().note(name.file()).map_err(failed)?;
-        let restored =
-            self.with_room(&root, || root.restore(&entry, name.file(), renamed.as_deref()));
+        // On a full disk no room is made for it: the trash is the last to give way to
+        // what comes from there, and might give this very entry.
+        let restored = root.restore(&entry, name.file(), renamed.as_deref());
         self.cache().changed(&name);
         match restored.map_err(failed)? {
             Restored::Done => Ok((name.clone(), options)),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::asked::{ask, ask_with, refused, said};
 use crate::expect::{TIME, root_with, swept_listing, volume, with_id};
 use crate::harness::{DONE, Setup};
+use crate::mounts::{bind, in_own_mounts};
 use crate::program::{Ended, dirvol, failure, success, usage};
 
 /// The name of an entry of the trash, in neutral form.
@@ -220,6 +221,26 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let why = "no such entry in the trash: x\\u{1b}[31m; see 'dirvol trash ls'";
     assert_eq!(ended, failure(why));
     assert_eq!(swept_listing(&setup.root()), root_with(volume("a")));
+    serve.stop();
+}
+
+/// A container chooses the path at which it has a volume.
+#[test]
+fn no_container_gives_orders_to_the_terminal() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("a");
+    let mountpoint = setup.path("\u{1b}[31m");
+    fs::create_dir(&mountpoint).unwrap();
+    in_own_mounts(|| {
+        bind(&setup.root().join("volumes/a/data"), &mountpoint);
+        let shown = mountpoint.display().to_string().replace('\u{1b}', "?");
+        let ended = ask(&serve, "rm a");
+        assert!(ended.stderr.contains(&shown) && ended.code == Some(1), "{ended:?}");
+        let table = said(&serve, "holders a");
+        assert!(table.contains(&shown), "{table:?}");
+        assert!(!(ended.stderr + &table).contains('\u{1b}'));
+    });
     serve.stop();
 }
 

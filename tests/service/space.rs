@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::expect::{failed, listing, named, swept_listing, volume, with_id};
 use crate::harness::{DONE, Serve, Setup, eventually};
 use crate::mounts::{Container, in_own_mounts, mount_memory};
@@ -149,6 +151,28 @@ fn low_space_does_not_take_what_somebody_has_mounted() {
         serve.create("d");
         assert_eq!(removed(&setup.root()), ["a"]);
         drop(container);
+    });
+}
+
+/// Its own entry might be the oldest.
+#[test]
+fn a_restore_that_finds_no_space_takes_none_from_the_trash() {
+    on_a_small_disk(|setup, serve| {
+        fill(&setup.root(), "c");
+        let body = json!({"Entry": "a", "Name": "d"}).to_string();
+        // Under another name it needs a new record.
+        let refused = serve.call("Dirvol.TrashRestore", &body);
+        assert_eq!(refused.status, 500, "{refused:?}");
+        let why = ": No space left on device (os error 28); free space or inodes on that disk\"}";
+        assert!(refused.body.starts_with("{\"Err\":\"volume d: "), "{refused:?}");
+        assert!(refused.body.ends_with(why), "{refused:?}");
+        assert_eq!(removed(&setup.root()), ["a", "b"]);
+        assert_eq!(serve.names(), ["c"]);
+        serve.ok("Dirvol.TrashRestore", &json!({"Entry": "a"}).to_string());
+        assert_eq!(serve.names(), ["a", "c"]);
+        let bytes = fs::metadata(setup.root().join("volumes/a/data/bytes")).unwrap();
+        assert_eq!(bytes.len(), 2 << 20);
+        assert_eq!(purged(serve), (0, 0));
     });
 }
 
