@@ -157,6 +157,9 @@ pub struct Removed {
     /// For how long the entry is kept: a duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<String>,
+    /// Whether space is low, so that the entry may have to give way at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub space_is_low: bool,
 }
 
 /// The answer of `Set`.
@@ -204,7 +207,8 @@ pub struct Entry {
     /// The name that the volume had.
     pub name: String,
     /// When it was removed.
-    pub removed_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<String>,
     /// From when on it may be purged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -223,6 +227,8 @@ pub struct Restored {
     pub name: String,
     /// What containers see.
     pub mountpoint: String,
+    /// `ok`, or what is wrong with it.
+    pub health: String,
     /// The options that were stated at its Create: those that engines knew.
     pub options: Options,
 }

@@ -16,7 +16,7 @@ Without --socket, a driver is looked for at $DIRVOL_SOCKET, then at
 where a managed plugin has its socket.";
 
 /// A volume driver for Docker, Podman and Swarm: volumes are ordinary
-/// directories, and none is ever lost.
+/// directories, treated as data that must not be lost.
 #[derive(Debug, Parser)]
 #[command(name = "dirvol", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
@@ -67,6 +67,9 @@ pub enum Command {
     /// One that is there with the same options is success, and is left as it is.
     Create(client::Create),
     /// Remove volumes; they go to the trash
+    ///
+    /// Engines are not asked: a container that does not run loses its volume. 'docker
+    /// volume rm' asks.
     Rm(client::Rm),
     /// Show who has a volume mounted
     Holders(client::One),
@@ -78,8 +81,9 @@ pub enum Command {
     /// Remove the volumes that nobody has used for long; they go to the trash
     ///
     /// Docker's own prune never touches a plugin's volumes. A volume stays that is
-    /// protected, mounted, or needed by a container, also by one that does not run, of an
-    /// engine at $DOCKER_HOST, /run/docker.sock or /run/podman/podman.sock.
+    /// protected, mounted, or needed by a container, also by one that does not run: every
+    /// engine at $DOCKER_HOST, /run/docker.sock and /run/podman/podman.sock is asked. Where
+    /// none can be, nothing is removed unless --no-engine says that there is none.
     Prune(client::Prune),
     /// Look after removed volumes
     Trash(client::Trash),

@@ -100,6 +100,10 @@ pub struct Prune {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Ask no engine: there is none whose stopped containers need a volume
+    #[arg(long)]
+    pub no_engine: bool,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub ask: Ask,

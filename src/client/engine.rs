@@ -7,31 +7,48 @@ use std::path::{Path, PathBuf};
 
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::{Error, send};
+use super::{Error, LIMIT, send};
 
 /// Where engines listen; Podman has Docker's calls too.
 const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
 
-/// Asks for the volumes that a container refers to, `{"dangling":{"false":true}}`
-/// (moby `daemon/volume/service/convert.go`).
-const REFERRED: &str = "/volumes?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D";
+/// All containers, those that do not run among them, with the volumes that they were
+/// created with.
+const CONTAINERS: &str = "/containers/json?all=true";
+
+/// The volumes that the engine itself holds for containers, which is not all: dockerd
+/// forgets of a stopped container what it could not ask a driver for when it started
+/// (measured on 20.10).
+const HELD: &str = "/volumes?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    #[serde(default)]
+    mounts: Vec<Mount>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    /// Absent where it is no volume.
+    #[serde(default)]
+    name: String,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Volumes {
-    volumes: Option<Vec<Volume>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Volume {
-    name: String,
+    volumes: Option<Vec<Mount>>,
+    /// What the engine could not find out.
+    warnings: Option<Vec<String>>,
 }
 
 /// Returns the names of the volumes that containers need, of every engine whose
-/// socket is there, at `$DOCKER_HOST` or in its usual place; `None` where there is
-/// no engine.
+/// socket is there, at `$DOCKER_HOST` or in a usual place; `None` where there is no
+/// engine.
 ///
 /// # Errors
 /// One cannot be asked: what it needs is not known then.
@@ -45,32 +62,51 @@ pub fn needed() -> Result<Option<Vec<String>>, Error> {
 }
 
 fn sockets() -> Result<Vec<PathBuf>, Error> {
-    match env::var("DOCKER_HOST") {
-        Ok(host) if !host.is_empty() => match host.strip_prefix("unix://") {
-            Some(path) => Ok(vec![PathBuf::from(path)]),
-            None => Err(Error::Failed(format!(
+    let mut sockets = Vec::new();
+    if let Some(host) = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
+        let path = host.strip_prefix("unix://").ok_or_else(|| {
+            Error::Failed(format!(
                 "DOCKER_HOST={host}: only an engine at unix://PATH can be asked which volumes \
                  its containers need"
-            ))),
-        },
-        _ => Ok(SOCKETS.map(PathBuf::from).into_iter().filter(|path| path.exists()).collect()),
+            ))
+        })?;
+        sockets.push(PathBuf::from(path));
     }
+    for path in SOCKETS.map(Path::new) {
+        match path.try_exists() {
+            Ok(false) => {}
+            Ok(true) if sockets.iter().any(|known| known == path) => {}
+            Ok(true) => sockets.push(path.to_path_buf()),
+            Err(error) => return Err(cannot_ask(path, &error.to_string())),
+        }
+    }
+    Ok(sockets)
 }
 
 fn ask(socket: &Path) -> Result<Vec<String>, Error> {
-    let cannot = |why: String| {
-        Error::Failed(format!(
-            "the engine at {} cannot be asked which volumes its containers need: {why}; \
-             start it first",
-            socket.display()
-        ))
-    };
-    let answer = send(socket, &Method::GET, REFERRED, Vec::new())
-        .map_err(|error| cannot(error.to_string()))?;
-    if answer.status != StatusCode::OK.as_u16() {
-        return Err(cannot(format!("it answered with status {}", answer.status)));
+    let containers: Vec<Container> = get(socket, CONTAINERS)?;
+    let held: Volumes = get(socket, HELD)?;
+    if let Some(warning) = held.warnings.unwrap_or_default().first() {
+        return Err(cannot_ask(socket, warning));
     }
-    let volumes: Volumes =
-        serde_json::from_slice(&answer.body).map_err(|error| cannot(error.to_string()))?;
-    Ok(volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+    let mounted = containers.into_iter().flat_map(|container| container.mounts);
+    let all = mounted.chain(held.volumes.unwrap_or_default()).map(|mount| mount.name);
+    Ok(all.filter(|name| !name.is_empty()).collect())
+}
+
+fn get<T: DeserializeOwned>(socket: &Path, target: &str) -> Result<T, Error> {
+    let answer = send(socket, &Method::GET, target, Vec::new(), LIMIT)
+        .map_err(|error| cannot_ask(socket, &error.to_string()))?;
+    if answer.status != StatusCode::OK.as_u16() {
+        return Err(cannot_ask(socket, &format!("it answered with status {}", answer.status)));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| cannot_ask(socket, &error.to_string()))
+}
+
+fn cannot_ask(socket: &Path, why: &str) -> Error {
+    Error::Failed(format!(
+        "the engine at {} cannot be asked which volumes its containers need: {why}; start it \
+         first",
+        socket.display()
+    ))
 }

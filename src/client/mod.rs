@@ -24,8 +24,17 @@ const PLUGINS: &str = "/run/docker/plugins";
 /// The socket's name, in that directory and in those of managed plugins.
 const SOCKET: &str = "dirvol.sock";
 
+/// The longest path of a socket: unix(7), `sun_path` with its closing NUL.
+const LONGEST_PATH: usize = 107;
+
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the calls may take that are many calls in one.
+const LONG_LIMIT: Duration = Duration::from_secs(3600);
+
+/// What the kernel says to those who may not connect, strerror(3).
+const FORBIDDEN: &str = "Permission denied";
 
 /// Why there is no answer to be used.
 #[derive(Debug, thiserror::Error)]
@@ -127,14 +136,20 @@ impl Client {
     /// # Errors
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
-        send(&self.socket, &Method::POST, &format!("/{method}"), body).map_err(
-            |error| match error {
-                Error::Unreachable(why) => {
-                    Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
-                }
-                failed => failed,
-            },
-        )
+        let limit = match method {
+            "Dirvol.Prune" | "Dirvol.TrashPurge" => LONG_LIMIT,
+            _ => LIMIT,
+        };
+        let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);
+        sent.map_err(|error| match error {
+            Error::Unreachable(why) if why.contains(FORBIDDEN) => {
+                Error::Unreachable(format!("{why}; only its user may: run this as root"))
+            }
+            Error::Unreachable(why) => {
+                Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
+            }
+            failed => failed,
+        })
     }
 }
 
@@ -156,8 +171,19 @@ fn sockets() -> Result<Vec<PathBuf>, Error> {
 
 /// Sends one request to a Unix socket, and reads the answer whole. `target` is a
 /// path that is fit for a URI.
-fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<Answer, Error> {
+fn send(
+    socket: &Path,
+    method: &Method,
+    target: &str,
+    body: Vec<u8>,
+    limit: Duration,
+) -> Result<Answer, Error> {
     let shown = socket.display();
+    if socket.as_os_str().len() > LONGEST_PATH {
+        let start = shown.to_string();
+        let why = format!("{start:.60}... is too long for the path of a socket");
+        return Err(Error::Unreachable(why));
+    }
     let uri: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
     let request = Request::builder()
         .method(method)
@@ -170,7 +196,7 @@ fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<A
             let connecting = error.is_connect();
             let why = innermost(&error);
             match connecting {
-                true => Error::Unreachable(format!("nobody answers at {shown}: {why}")),
+                true => Error::Unreachable(format!("cannot connect to {shown}: {why}")),
                 false => Error::Failed(format!(
                     "the connection at {shown} was closed without an answer: {why}; see the log \
                      there"
@@ -186,9 +212,9 @@ fn send(socket: &Path, method: &Method, target: &str, body: Vec<u8>) -> Result<A
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))?;
-    let limited = async { tokio::time::timeout(LIMIT, exchange).await };
+    let limited = async { tokio::time::timeout(limit, exchange).await };
     runtime.block_on(limited).unwrap_or_else(|_| {
-        let seconds = LIMIT.as_secs();
+        let seconds = limit.as_secs();
         Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s")))
     })
 }

@@ -64,6 +64,10 @@ pub fn set(socket: Option<PathBuf>, args: Set) -> Result<(), Failure> {
 fn where_it_went(removed: &api::Removed) -> String {
     let name = &removed.name;
     match (&removed.entry, &removed.retain) {
+        (Some(entry), _) if removed.space_is_low => format!(
+            "{name}: in the trash, but space is low and it may be deleted at once; 'dirvol trash \
+             restore {entry}' takes it back if you are quick\n"
+        ),
         (Some(entry), Some(retain)) => format!(
             "{name}: in the trash for {retain}; 'dirvol trash restore {entry}' takes it back\n"
         ),

@@ -80,12 +80,13 @@ pub fn holders(socket: Option<PathBuf>, args: One) -> Result<(), Failure> {
         let mounts = holders.mounts.iter().map(|mount| {
             let (pid, at) = (mount.pid.to_string(), mount.mountpoint.clone());
             let (container, since) = (known(mount.container.as_ref()), known(mount.since.as_ref()));
+            let container = format!("{container:.12}");
             [pid, container, none(), since, at]
         });
         let ids = holders.mount_ids.iter().map(|holder| {
             let id = match holder.count {
-                1 => holder.id.clone(),
-                count => format!("{} ({count} times)", holder.id),
+                1 => format!("{:.12}", holder.id),
+                count => format!("{:.12} ({count} times)", holder.id),
             };
             [none(), none(), id, holder.since.clone(), none()]
         });

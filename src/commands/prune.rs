@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::{known, show, table};
-use super::{Failure, ask, note};
+use super::{Failure, ask};
 use crate::api;
 use crate::cli::client::Prune;
 use crate::client::engine;
@@ -18,9 +18,13 @@ pub fn prune(socket: Option<PathBuf>, args: Prune) -> Result<(), Failure> {
     crate::volume::options::duration(&args.unused_for)
         .map_err(|error| Failure::Usage(format!("--unused-for: {error}")))?;
     let (client, format) = ask(socket, args.ask)?;
-    let needed = engine::needed()?;
-    if needed.is_none() {
-        note("no engine was found to ask: only what is mounted now counts as needed");
+    let needed = if args.no_engine { None } else { engine::needed()? };
+    if needed.is_none() && !args.no_engine {
+        return Err(Failure::Failed(
+            "there is no engine to ask which volumes its containers need: start it (Podman: \
+             'systemctl start podman.socket'), or say --no-engine if there is none"
+                .into(),
+        ));
     }
     let (unused_for, dry_run) = (args.unused_for, args.dry_run);
     let request = api::Prune { unused_for, dry_run, needed };
@@ -29,8 +33,9 @@ pub fn prune(socket: Option<PathBuf>, args: Prune) -> Result<(), Failure> {
         let removed = pruned.removed.iter().map(|removed| {
             let fate = match (&removed.entry, &removed.retain) {
                 (Some(entry), Some(retain)) => format!("in the trash for {retain} as {entry}"),
-                _ if dry_run => "would be removed".into(),
-                _ => "deleted for good".into(),
+                (None, Some(retain)) if retain == "0s" => "would be deleted for good".into(),
+                (None, Some(retain)) => format!("would be in the trash for {retain}"),
+                (_, None) => "deleted for good".into(),
             };
             [removed.name.clone(), known(removed.last_used.as_ref()), fate]
         });

@@ -25,7 +25,7 @@ fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
     show(format, &answer.entries, |entries| {
         let row = |entry: &api::Entry| {
             let expires = known(entry.expires_at.as_ref());
-            let removed = entry.removed_at.clone();
+            let removed = known(entry.removed_at.as_ref());
             [entry.entry.clone(), removed, expires, entry.health.clone()]
         };
         let rows: Vec<_> = entries.iter().map(row).collect();
@@ -38,8 +38,15 @@ fn restore(socket: Option<PathBuf>, args: Restore) -> Result<(), Failure> {
     let request = api::TrashRestore { entry: args.entry, name: args.name };
     let answer: api::Restored = client.ask("Dirvol.TrashRestore", &request)?;
     show(format, &answer, |restored| {
-        let options: String =
-            restored.options.iter().map(|(key, value)| format!(" -o {key}={value}")).collect();
+        // A duration such as "1day 12h" is one word for the shell, and the same.
+        let options: String = restored
+            .options
+            .iter()
+            .map(|(key, value)| format!(" -o {key}={}", value.replace(' ', "")))
+            .collect();
+        if restored.health != "ok" {
+            return format!("{} is restored as it was: {}\n", restored.name, restored.health);
+        }
         format!(
             "{name} is restored, with its bytes, owner and options.\n\
              Labels are Docker's own and are not kept in the trash. If it had some, bring them \

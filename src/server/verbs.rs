@@ -1,7 +1,8 @@
 //! The calls that are not Docker's, `/Dirvol.<Verb>`: what a person asks for.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use super::reply::{Failure, Reply};
 use super::routes::{Call, SHORT_LIMIT};
 use crate::api;
 use crate::metrics::{Endpoint, Purge};
-use crate::store::TrashName;
 use crate::volume::change::Removed;
 use crate::volume::options::duration;
 use crate::volume::overview::Overview;
@@ -42,7 +42,7 @@ impl Call<'_> {
             }
             Endpoint::DirvolRemove => {
                 let request: api::Named = read(body).await?;
-                self.remove_for_good_or_trash(request.name).await
+                self.remove_and_tell(request.name).await
             }
             Endpoint::DirvolSet => self.set(read(body).await?).await,
             Endpoint::DirvolPrune => self.prune(read(body).await?).await,
@@ -61,8 +61,8 @@ impl Call<'_> {
         let volume = |one: Overview| api::Volume {
             mountpoint: self.app.driver.mountpoint(&one.name).display().to_string(),
             name: one.name.to_string(),
-            created_at: one.created.map(time),
-            last_used: one.used.map(time),
+            created_at: one.created.and_then(time),
+            last_used: one.used.and_then(time),
             holders: one.holders,
             health: one.health.to_string(),
             options: one.options.map(|options| options.to_map()),
@@ -79,19 +79,19 @@ impl Call<'_> {
             pid: mount.pid,
             container: mount.container,
             mountpoint: mount.mountpoint.display().to_string(),
-            since: mount.since.map(time),
+            since: mount.since.and_then(time),
         });
         let ids = self.app.driver.holders_of(&name).into_iter().map(|holder| api::MountId {
             id: holder.id,
             count: holder.count,
-            since: time(holder.since),
+            since: humantime::format_rfc3339_seconds(holder.since).to_string(),
         });
         success(api::Holders { mounts: mounts.collect(), mount_ids: ids.collect() })
     }
 
     /// Removes a volume as Docker does, and says where it went. That there is none
     /// is an error here: a person has mistyped its name.
-    async fn remove_for_good_or_trash(&mut self, name: String) -> Result<Reply, Failure> {
+    async fn remove_and_tell(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.existing(name)?;
         let wanted = name.clone();
         let removed = self.app.on_disk(SHORT_LIMIT, move |driver| driver.remove(&wanted)).await?;
@@ -99,7 +99,9 @@ impl Call<'_> {
             return Err(Error::NoSuchVolume(name.to_string()).into());
         }
         self.note = Some(told(&removed));
-        success(described(&name, None, Some(&removed)))
+        let (entry, retain) = kept_as(&removed);
+        let space_is_low = matches!(removed, Removed::Kept { space_is_low: true, .. });
+        success(api::Removed { space_is_low, ..described(&name, None, entry, retain) })
     }
 
     async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
@@ -118,20 +120,34 @@ impl Call<'_> {
         let unused_for = duration(&request.unused_for).map_err(|why| bad(why.to_string()))?;
         let dry_run = request.dry_run;
         let needed = request.needed.map(|names| names.into_iter().collect());
-        let prune = Prune { unused_for, dry_run, needed };
-        let fates = self.app.on_disk(SHORT_LIMIT, move |driver| driver.prune(&prune)).await?;
+        let prune = Arc::new(Prune { unused_for, dry_run, needed });
+        let wanted = Arc::clone(&prune);
+        let old = self.app.on_disk(SHORT_LIMIT, move |driver| driver.to_prune(&wanted)).await?;
         let mut answer = api::Pruned { removed: Vec::new(), kept: Vec::new() };
-        for (name, used, fate) in fates {
-            match fate {
-                Fate::Kept(why) => answer.kept.push(api::Kept { name: name.to_string(), why }),
-                Fate::Removed(removed) => {
-                    if let Some(removed) = &removed {
-                        let (op, volume) = (self.endpoint.as_str(), name.as_str());
-                        tracing::info!(op, volume, "{}", told(removed));
-                    }
-                    answer.removed.push(described(&name, Some(used), removed.as_ref()));
+        // Each is a call of its own: there may be many, and what was done is told of
+        // even if the next one fails.
+        for (name, used) in old {
+            let (prune, wanted) = (Arc::clone(&prune), name.clone());
+            let pruning = move |driver: &Driver| driver.prune(&wanted, &prune);
+            let (entry, retain) = match self.app.on_disk(SHORT_LIMIT, pruning).await {
+                Ok(None) => continue,
+                Ok(Some(Fate::Kept(why))) => {
+                    answer.kept.push(api::Kept { name: name.to_string(), why });
+                    continue;
                 }
-            }
+                Err(failure) => {
+                    let why = failure.to_string();
+                    answer.kept.push(api::Kept { name: name.to_string(), why });
+                    continue;
+                }
+                Ok(Some(Fate::Removable(retain))) => (None, Some(retain)),
+                Ok(Some(Fate::Removed(removed))) => {
+                    let (op, volume) = (self.endpoint.as_str(), name.as_str());
+                    tracing::info!(op, volume, "{}", told(&removed));
+                    kept_as(&removed)
+                }
+            };
+            answer.removed.push(described(&name, Some(used), entry, retain));
         }
         let what = if dry_run { "would be removed" } else { "removed" };
         self.note = Some(format!("{} {what}", answer.removed.len()));
@@ -144,7 +160,7 @@ impl Call<'_> {
             entry: entry.name.file().to_string(),
             name: entry.name.volume().to_string(),
             removed_at: time(entry.name.removed()),
-            expires_at: entry.expires.map(time),
+            expires_at: entry.expires.and_then(time),
             health: match &entry.record {
                 Ok(_) => "ok".into(),
                 Err(why) => format!("damaged: {why}"),
@@ -164,11 +180,16 @@ impl Call<'_> {
         };
         let entry = request.entry.clone();
         let restore = move |driver: &Driver| driver.restore(&entry, name);
-        let (name, options) = self.app.on_disk(SHORT_LIMIT, restore).await?;
-        self.name = name.to_string();
+        let volume = self.app.on_disk(SHORT_LIMIT, restore).await?;
+        self.name = volume.name.to_string();
         self.note = Some(format!("restored from the trash: {}", request.entry.escape_debug()));
-        let mountpoint = self.app.driver.mountpoint(&name).display().to_string();
-        success(api::Restored { name: name.to_string(), mountpoint, options: options.to_map() })
+        let stated = volume.record.map(|record| record.stated.to_map());
+        success(api::Restored {
+            mountpoint: self.app.driver.mountpoint(&volume.name).display().to_string(),
+            name: volume.name.to_string(),
+            health: volume.health.to_string(),
+            options: stated.unwrap_or_default(),
+        })
     }
 
     async fn purge(&mut self, request: api::TrashPurge) -> Result<Reply, Failure> {
@@ -178,17 +199,24 @@ impl Call<'_> {
             (None, false, true) => Which::All,
             _ => return Err(bad("one is to be given of Entry, Expired and All".into())),
         };
-        let done = self.app.on_disk(SHORT_LIMIT, move |driver| driver.purge(&which)).await?;
-        for entry in &done.purged {
-            self.app.metrics.count_purge(Purge::Asked);
-            let (op, volume) = (self.endpoint.as_str(), entry.volume().as_str());
-            tracing::info!(op, volume, entry = entry.file().as_str(), "purged, as asked for");
+        let entries = self.app.on_disk(SHORT_LIMIT, move |driver| driver.to_purge(&which)).await?;
+        let mut answer = api::Purged { purged: Vec::new(), kept: Vec::new() };
+        for entry in entries {
+            let (name, wanted) = (entry.file().to_string(), entry.clone());
+            let purging = move |driver: &Driver| driver.purge(&wanted);
+            match self.app.on_disk(SHORT_LIMIT, purging).await {
+                Ok(None) => {
+                    self.app.metrics.count_purge(Purge::Asked);
+                    let (op, volume) = (self.endpoint.as_str(), entry.volume().as_str());
+                    tracing::info!(op, volume, entry = name, "purged, as asked for");
+                    answer.purged.push(name);
+                }
+                Ok(Some(why)) => answer.kept.push(api::Kept { name, why }),
+                Err(failure) => answer.kept.push(api::Kept { name, why: failure.to_string() }),
+            }
         }
-        self.note = Some(format!("{} purged", done.purged.len()));
-        let purged = done.purged.iter().map(|entry| entry.file().to_string()).collect();
-        let kept =
-            |(entry, why): (TrashName, String)| api::Kept { name: entry.file().to_string(), why };
-        success(api::Purged { purged, kept: done.kept.into_iter().map(kept).collect() })
+        self.note = Some(format!("{} purged", answer.purged.len()));
+        success(answer)
     }
 
     /// Returns the name of a volume that may exist.
@@ -202,11 +230,12 @@ impl Call<'_> {
 /// Tells where a removed volume went, and how its space is freed now.
 pub(super) fn told(removed: &Removed) -> String {
     match removed {
-        Removed::Kept(entry, retain) => {
+        Removed::Kept { entry, retain, space_is_low } => {
             let (entry, retain) = (entry.file(), humantime::format_duration(*retain));
+            let low = if *space_is_low { ", or less: space is low" } else { "" };
             format!(
-                "kept in the trash as {entry} for {retain}; 'dirvol trash purge {entry}' frees \
-                 its space now"
+                "kept in the trash as {entry} for {retain}{low}; 'dirvol trash purge {entry}' \
+                 frees its space now"
             )
         }
         Removed::Deleted => "deleted for good".into(),
@@ -214,22 +243,23 @@ pub(super) fn told(removed: &Removed) -> String {
     }
 }
 
+/// Where a removed volume is, and for how long.
+fn kept_as(removed: &Removed) -> (Option<String>, Option<Duration>) {
+    match removed {
+        Removed::Kept { entry, retain, .. } => (Some(entry.file().to_string()), Some(*retain)),
+        Removed::Deleted | Removed::Absent => (None, None),
+    }
+}
+
 fn described(
     name: &VolumeName,
     used: Option<SystemTime>,
-    removed: Option<&Removed>,
+    entry: Option<String>,
+    retain: Option<Duration>,
 ) -> api::Removed {
-    let (entry, retain) = match removed {
-        Some(Removed::Kept(entry, retain)) => (Some(entry.file().to_string()), Some(*retain)),
-        _ => (None, None),
-    };
-    let shown = |retain: Duration| humantime::format_duration(retain).to_string();
-    api::Removed {
-        name: name.to_string(),
-        last_used: used.map(time),
-        entry,
-        retain: retain.map(shown),
-    }
+    let retain = retain.map(|retain| humantime::format_duration(retain).to_string());
+    let (name, last_used) = (name.to_string(), used.and_then(time));
+    api::Removed { name, last_used, entry, retain, space_is_low: false }
 }
 
 fn parse(name: &VolumeName, opts: &BTreeMap<String, String>) -> Result<Options, Failure> {
@@ -242,6 +272,8 @@ fn success(answer: impl Serialize) -> Result<Reply, Failure> {
     Ok(Reply::json(&Success { answer, err: "" }))
 }
 
-fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+/// Returns a time as RFC 3339 has it, which ends with the year 9999.
+fn time(time: SystemTime) -> Option<String> {
+    let end = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+    (time < end).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }

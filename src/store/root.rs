@@ -255,7 +255,7 @@ impl Root {
         self.refuse_unsynced(dir)
     }
 
-    fn refuse_unsynced(&self, dir: &Dir) -> Result<(), Error> {
+    pub(super) fn refuse_unsynced(&self, dir: &Dir) -> Result<(), Error> {
         match self.unsynced.get() {
             None => Ok(()),
             Some(why) => {

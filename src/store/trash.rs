@@ -134,6 +134,8 @@ impl Root {
     /// # Errors
     /// The disk refuses.
     pub fn purge(&self, entry: &TrashName) -> Result<bool> {
+        // What could not be synced before may be gone from the disk's point of view.
+        self.refuse_unsynced(&self.trash)?;
         let doomed = self.token()?;
         match self.trash.rename(entry.file(), &self.staging, &doomed) {
             Ok(()) => {}

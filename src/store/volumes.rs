@@ -121,7 +121,9 @@ impl Root {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
         volume.make_dir(DATA)?;
-        give(&volume, owner)?;
+        // Its own sync: that of the directory above need not take owner and mode
+        // along, and on btrfs does not.
+        give(&volume, owner)?.sync()?;
         volume.write_new_synced(RECORD, record)?;
         volume.sync()
     }
@@ -135,7 +137,7 @@ impl Root {
     pub fn rewrite(&self, name: &FileName, record: &[u8], owner: Ownership) -> Result<()> {
         let volume = self.volumes.open_dir(name)?;
         if owner != Ownership::default() {
-            give(&volume, owner)?;
+            self.commit(&give(&volume, owner)?)?;
         }
         self.replace_record(&volume, record)
     }
@@ -167,8 +169,8 @@ impl Root {
     }
 }
 
-/// Gives the data directory in `volume` to `owner`, durably.
-fn give(volume: &Dir, owner: Ownership) -> Result<()> {
+/// Gives the data directory in `volume` to `owner`, and returns it, to be synced.
+fn give(volume: &Dir, owner: Ownership) -> Result<Dir> {
     let data = volume.open_dir(&FileName::new(DATA).expect("it is one component"))?;
     if owner.uid.is_some() || owner.gid.is_some() {
         data.set_owner(owner.uid, owner.gid)?;
@@ -177,7 +179,5 @@ fn give(volume: &Dir, owner: Ownership) -> Result<()> {
     if let Some(mode) = owner.mode {
         data.set_mode(mode)?;
     }
-    // Its own: a sync of the directory above need not take owner and mode along,
-    // and on btrfs does not.
-    data.sync()
+    Ok(data)
 }

@@ -10,6 +10,7 @@ use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
+use super::holders::{CARRIED, STARTING};
 use super::locks::Guard;
 use super::name::VolumeName;
 use super::options::Options;
@@ -30,8 +31,15 @@ pub enum Created {
 /// How a Remove ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
-    /// The volume is in the trash, for so long.
-    Kept(TrashName, Duration),
+    /// The volume is in the trash.
+    Kept {
+        /// Its entry.
+        entry: TrashName,
+        /// For how long it is kept.
+        retain: Duration,
+        /// Whether space is low, so that it may have to give way at once.
+        space_is_low: bool,
+    },
     /// The volume is gone for good.
     Deleted,
     /// There was no such volume.
@@ -67,7 +75,11 @@ impl Driver {
         self.cache().changed(name);
         self.wake_collector_if_low(&root);
         match committed {
-            Commit::Done => Ok(Created::New),
+            Commit::Done => {
+                // The name may have been noted long ago, of a volume that is gone.
+                note_use(&root, name);
+                Ok(Created::New)
+            }
             Commit::Exists => match self.read(&root, name)? {
                 Some(volume) => self.compare(&root, &volume, asked),
                 None => Err(Error::NoSuchVolume(name.to_string())),
@@ -89,11 +101,11 @@ impl Driver {
         };
         let record = self.usable(&volume)?;
         self.refuse_if_protected(name, record)?;
-        let known = self.refuse_if_in_use(&root, name)?;
         let retain = match record.asked().retain {
             None if name.is_anonymous() => Duration::ZERO,
             _ => self.retention(record),
         };
+        let known = self.refuse_if_in_use(&root, name, retain)?;
         self.take_away(&root, name, retain, known)
     }
 
@@ -117,7 +129,8 @@ impl Driver {
                 });
             }
             let entry = root.retire(name.file())?;
-            Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept(entry, retain)))
+            let space_is_low = false;
+            Ok(entry.map_or(Removed::Absent, |entry| Removed::Kept { entry, retain, space_is_low }))
         });
         let removed = removed.map_err(|error| {
             self.give_up_if_unsynced(root);
@@ -128,8 +141,13 @@ impl Driver {
         if removed == Removed::Deleted {
             self.collector.wake();
         }
-        self.wake_collector_if_low(root);
-        Ok(removed)
+        let low = self.wake_collector_if_low(root);
+        Ok(match removed {
+            Removed::Kept { entry, retain, .. } => {
+                Removed::Kept { entry, retain, space_is_low: low }
+            }
+            gone => gone,
+        })
     }
 
     /// Remembers that `id` mounts the volume `name`, and returns its mountpoint.
@@ -182,7 +200,7 @@ impl Driver {
         name: &'a VolumeName,
     ) -> Result<(Guard<'a>, Arc<Root>), Error> {
         self.root()?;
-        let lock = self.locks.lock(name);
+        let lock = self.locks.lock(name.file());
         Ok((lock, self.checked_root()?))
     }
 
@@ -267,8 +285,15 @@ impl Driver {
         self.in_force(record).retain.expect("there is a built-in retention")
     }
 
-    /// Returns whether the kernel could be asked.
-    pub(super) fn refuse_if_in_use(&self, root: &Root, name: &VolumeName) -> Result<bool, Error> {
+    /// Refuses to remove a volume that somebody uses, and returns whether the kernel
+    /// could be asked. What is kept for `retain` can be taken back, so of an engine's
+    /// earlier life less is waited for.
+    pub(super) fn refuse_if_in_use(
+        &self,
+        root: &Root,
+        name: &VolumeName,
+        retain: Duration,
+    ) -> Result<bool, Error> {
         let evidence = Evidence::gather(root);
         if let Ok(evidence) = &evidence
             && let Some(user) = evidence.user(&volume_data(name.file()))
@@ -277,7 +302,8 @@ impl Driver {
             let by = format!("process {pid}, which has it mounted at {at}");
             return Err(Error::InUse(name.clone(), by));
         }
-        match self.holders().starting(name) {
+        let carried = if retain.is_zero() { STARTING } else { CARRIED };
+        match self.holders().starting(name, carried) {
             None => Ok(evidence.is_ok()),
             Some(holder) => {
                 let since = humantime::format_rfc3339_seconds(holder.since);

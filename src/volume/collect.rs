@@ -10,7 +10,7 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::record::Record;
 use crate::store::layout::trash_data;
-use crate::store::{Root, Space, TrashName};
+use crate::store::{self, Root, Space, TrashName};
 
 /// How often it is looked for work that nobody announced.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -162,24 +162,36 @@ impl Driver {
         found
     }
 
-    pub(super) fn wake_collector_if_low(&self, root: &Root) {
-        if root.space().is_ok_and(is_low) {
+    /// Has the collector look whether the trash must give way, where space is low,
+    /// and returns whether it is.
+    pub(super) fn wake_collector_if_low(&self, root: &Root) -> bool {
+        let low = root.space().is_ok_and(is_low);
+        if low {
             self.collector.wake();
         }
+        low
     }
 
     pub(super) fn is_expired(&self, root: &Root, entry: &TrashName) -> bool {
+        // What cannot be read may be kept for longer than is thought.
         let retain = self.retention_in_trash(root, entry);
-        entry.removed().elapsed().is_ok_and(|age| age >= retain)
+        retain.is_ok_and(|retain| entry.removed().elapsed().is_ok_and(|age| age >= retain))
     }
 
     /// Returns for how long an entry of the trash is kept, from its removal on.
-    pub(super) fn retention_in_trash(&self, root: &Root, entry: &TrashName) -> Duration {
-        let record = root.trash_record(entry).ok().flatten();
-        match record.and_then(|bytes| Record::parse_any(&bytes).ok()) {
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub(super) fn retention_in_trash(
+        &self,
+        root: &Root,
+        entry: &TrashName,
+    ) -> store::Result<Duration> {
+        let record = root.trash_record(entry)?;
+        Ok(match record.and_then(|bytes| Record::parse_any(&bytes).ok()) {
             Some((_, record)) => self.retention(&record),
             None => self.settings.retention,
-        }
+        })
     }
 
     /// Notes for every volume that somebody has mounted now that it is in use: an

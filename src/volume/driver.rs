@@ -111,7 +111,7 @@ impl Driver {
         let mut first = Ok(());
         for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
-            let _lock = self.locks.lock(&name);
+            let _lock = self.locks.lock(name.file());
             // One that cannot be told is not known to be absent.
             let there = !matches!(root.read(name.file()), Ok(None));
             let state = root.state();

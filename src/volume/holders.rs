@@ -89,10 +89,11 @@ impl Holders {
     }
 
     /// Returns the holder of `name` who may be about to mount it: the last that
-    /// was heard of its ID is a Mount, at most [`STARTING`] or [`CARRIED`] ago.
-    pub fn starting(&self, name: &VolumeName) -> Option<&Holder> {
+    /// was heard of its ID is a Mount, at most [`STARTING`] ago, or `carried` where
+    /// an engine has begun a new life since.
+    pub fn starting(&self, name: &VolumeName, carried: Duration) -> Option<&Holder> {
         let recent = |holder: &&Holder| {
-            let limit = if holder.carried { CARRIED } else { STARTING };
+            let limit = if holder.carried { carried } else { STARTING };
             holder.mounted.is_some_and(|mounted| mounted.elapsed() < limit)
         };
         self.of(name).iter().find(recent)
@@ -139,13 +140,13 @@ mod tests {
     #[test]
     fn only_a_mount_that_was_not_answered_by_an_unmount_is_starting() {
         let mut holders = Holders::default();
-        assert_eq!(holders.starting(&name()), None);
+        assert_eq!(holders.starting(&name(), CARRIED), None);
         holders.mount(&name(), "x");
-        assert_eq!(holders.starting(&name()).map(|holder| holder.id.as_str()), Some("x"));
+        assert_eq!(holders.starting(&name(), CARRIED).map(|holder| holder.id.as_str()), Some("x"));
         // A dockerd that was killed mounts the same ID again and unmounts it once.
         holders.mount(&name(), "x");
         holders.unmount(&name(), "x");
-        assert_eq!(holders.starting(&name()), None);
+        assert_eq!(holders.starting(&name(), CARRIED), None);
     }
 
     #[test]
@@ -158,14 +159,15 @@ mod tests {
         };
         holders.mount(&name(), "x");
         holders.carry_over();
-        assert!(holders.starting(&name()).is_some());
+        assert!(holders.starting(&name(), CARRIED).is_some());
         age(&mut holders, CARRIED);
-        assert_eq!(holders.starting(&name()), None);
+        assert_eq!(holders.starting(&name(), CARRIED), None);
+        assert!(holders.starting(&name(), STARTING).is_some());
         assert_eq!(seen(&holders), [("x".to_owned(), 1)]);
         // A Mount of the life that is now is waited for as any other.
         holders.mount(&name(), "x");
         age(&mut holders, CARRIED);
-        assert!(holders.starting(&name()).is_some());
+        assert!(holders.starting(&name(), CARRIED).is_some());
     }
 
     #[test]

@@ -1,28 +1,29 @@
-//! One lock for each volume, for as long as somebody wants it.
+//! One lock for each volume, and for each entry of the trash that is restored, for
+//! as long as somebody wants it.
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::name::VolumeName;
+use crate::store::FileName;
 
 /// The names that are locked. The mutex is held for the look-up alone, never
 /// over disk work, so two volumes never wait for each other.
 #[derive(Debug, Default)]
 pub struct Locks {
-    held: Mutex<HashSet<VolumeName>>,
+    held: Mutex<HashSet<FileName>>,
     released: Condvar,
 }
 
-/// The lock of one volume; dropping it releases it.
+/// The lock of one name; dropping it releases it.
 #[must_use]
 pub struct Guard<'a> {
     locks: &'a Locks,
-    name: &'a VolumeName,
+    name: &'a FileName,
 }
 
 impl Locks {
     /// Waits until nobody else has the lock of `name`, and takes it.
-    pub fn lock<'a>(&'a self, name: &'a VolumeName) -> Guard<'a> {
+    pub fn lock<'a>(&'a self, name: &'a FileName) -> Guard<'a> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self
             .released

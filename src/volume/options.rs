@@ -80,7 +80,10 @@ impl Options {
                 ("uid", _) => options.uid = Some(id(&key, value)?),
                 ("gid", _) => options.gid = Some(id(&key, value)?),
                 ("mode", _) => options.mode = Some(mode(value)?),
-                ("retain", _) => options.retain = Some(duration(value)?),
+                ("retain", _) => {
+                    let named = |why| BadOption(format!("option {key:?}: {why}"));
+                    options.retain = Some(duration(value).map_err(named)?);
+                }
                 ("protect", _) => options.protect = Some(truth(&key, value)?),
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
@@ -271,7 +274,8 @@ mod tests {
             (&[("mode", "0888")], format!("option \"mode\" is \"0888\": {octal}")),
             (
                 &[("retain", "soon")],
-                "\"soon\" is not a duration: give one such as 90m, 24h, 7d or 0".into(),
+                "option \"retain\": \"soon\" is not a duration: give one such as 90m, 24h, 7d or 0"
+                    .into(),
             ),
             (&[("protect", "on")], "option \"protect\" is \"on\": give true or false".into()),
             (

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::options::Options;
-use super::read::Health;
+use super::read::{Health, Volume};
 use crate::store::layout::volume_data;
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
@@ -58,8 +58,16 @@ impl Driver {
             Evidence::gather(&root).map(|evidence| evidence.volumes()).unwrap_or_default();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
-            // It may have been removed in the meantime.
-            let Some(volume) = self.read(&root, &name)? else { continue };
+            let volume = match self.read(&root, &name) {
+                Ok(Some(volume)) => volume,
+                // It was removed in the meantime.
+                Ok(None) => continue,
+                // One that cannot be read is no reason not to tell of the others.
+                Err(error) => {
+                    let health = Health::Unknown(error.to_string());
+                    Volume { name: name.clone(), record: None, health }
+                }
+            };
             let held = self.holders_of(&name).len();
             all.push(Overview {
                 created: volume.record.as_ref().map(|record| record.created),

@@ -9,7 +9,6 @@ use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
 use super::read::Health;
-use crate::store::Root;
 use crate::sys;
 
 /// What to prune.
@@ -24,57 +23,55 @@ pub struct Prune {
     pub needed: Option<HashSet<String>>,
 }
 
-/// What became of a volume that a prune looked at.
+/// What becomes of a volume that was not used for long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It was removed, or would be.
-    Removed(Option<Removed>),
+    /// It was removed.
+    Removed(Removed),
+    /// It would be removed, and kept in the trash for so long.
+    Removable(Duration),
     /// It stays, for this reason.
     Kept(String),
 }
 
 impl Driver {
-    /// Removes every volume that was not used for long, is not protected, and that
-    /// nobody uses or needs, in the order of names. All go to the trash, also those
-    /// without a name of their own: that nobody needs them is a guess. The latest
-    /// use of each is returned with its fate.
+    /// Returns the volumes that were not used for long, in the order of names, each
+    /// with its latest use.
     ///
     /// # Errors
     /// No root, the disk, or it cannot be told who uses the volumes.
-    pub fn prune(&self, prune: &Prune) -> Result<Vec<(VolumeName, SystemTime, Fate)>, Error> {
+    pub fn to_prune(&self, prune: &Prune) -> Result<Vec<(VolumeName, SystemTime)>, Error> {
         if prune.needed.is_none() && !sys::process::sees_the_host() {
             return Err(Error::Blind);
         }
         let root = self.checked_root()?;
         let used = root.state().last_used().map_err(Error::Root)?;
-        let mut fates = Vec::new();
-        for name in self.list()? {
+        let with_use = |name: VolumeName| {
             // One that is not noted has just been found: it counts as used now.
-            let used = used.get(name.file()).copied().unwrap_or_else(SystemTime::now);
-            let old = used.elapsed().is_ok_and(|age| age >= prune.unused_for);
-            if !old {
-                continue;
-            }
-            let needed = prune.needed.as_ref().is_some_and(|names| names.contains(name.as_str()));
-            let fate = if needed {
-                Fate::Kept("a container needs it".into())
-            } else {
-                match self.prune_one(&name, prune) {
-                    Ok(Some(fate)) => fate,
-                    Ok(None) => continue,
-                    Err(Error::InUse(_, by)) => Fate::Kept(format!("it is in use by {by}")),
-                    Err(Error::Protected(_)) => Fate::Kept("it is protected".into()),
-                    Err(error @ Error::Unavailable(_)) => return Err(error),
-                    Err(error) => Fate::Kept(error.to_string()),
-                }
-            };
-            fates.push((name, used, fate));
-        }
-        Ok(fates)
+            let used = *used.get(name.file())?;
+            is_old(used, prune).then_some((name, used))
+        };
+        Ok(self.list()?.into_iter().filter_map(with_use).collect())
     }
 
-    /// Removes one volume, unless it was used or removed since it was looked at.
-    fn prune_one(&self, name: &VolumeName, prune: &Prune) -> Result<Option<Fate>, Error> {
+    /// Removes one of them, unless it is protected, or somebody uses or needs it; or
+    /// returns `None` where it was used or removed since. It goes to the trash also
+    /// where it has no name of its own: that nobody needs it is a guess.
+    ///
+    /// # Errors
+    /// No root, or the disk.
+    pub fn prune(&self, name: &VolumeName, prune: &Prune) -> Result<Option<Fate>, Error> {
+        if prune.needed.as_ref().is_some_and(|names| names.contains(name.as_str())) {
+            return Ok(Some(Fate::Kept("a container needs it".into())));
+        }
+        match self.prune_unneeded(name, prune) {
+            Err(Error::InUse(_, by)) => Ok(Some(Fate::Kept(format!("it is in use by {by}")))),
+            Err(Error::Protected(_)) => Ok(Some(Fate::Kept("it is protected".into()))),
+            pruned => pruned,
+        }
+    }
+
+    fn prune_unneeded(&self, name: &VolumeName, prune: &Prune) -> Result<Option<Fate>, Error> {
         let (_lock, root) = self.enter(name)?;
         let Some(volume) = self.read(&root, name)? else { return Ok(None) };
         if let Health::Damaged(why) = &volume.health {
@@ -82,7 +79,8 @@ impl Driver {
         }
         let record = self.usable(&volume)?;
         self.refuse_if_protected(name, record)?;
-        let known = self.refuse_if_in_use(&root, name)?;
+        let retain = self.retention(record);
+        let known = self.refuse_if_in_use(&root, name, retain)?;
         if !known && prune.needed.is_none() {
             return Ok(Some(Fate::Kept("it cannot be told who uses it".into())));
         }
@@ -94,20 +92,20 @@ impl Driver {
             let by = format!("mount ID {:.12}, which has mounted it since {since}", holder.id);
             return Err(Error::InUse(name.clone(), by));
         }
-        if !is_unused(&root, name, prune.unused_for)? {
+        let used = root.state().last_used_of(name.file()).map_err(Error::Root)?;
+        if !used.is_some_and(|used| is_old(used, prune)) {
             return Ok(None);
         }
         if prune.dry_run {
-            return Ok(Some(Fate::Removed(None)));
+            return Ok(Some(Fate::Removable(retain)));
         }
-        match self.take_away(&root, name, self.retention(record), known)? {
+        match self.take_away(&root, name, retain, known)? {
             Removed::Absent => Ok(None),
-            removed => Ok(Some(Fate::Removed(Some(removed)))),
+            removed => Ok(Some(Fate::Removed(removed))),
         }
     }
 }
 
-fn is_unused(root: &Root, name: &VolumeName, unused_for: Duration) -> Result<bool, Error> {
-    let used = root.state().last_used_of(name.file()).map_err(Error::Root)?;
-    Ok(used.is_some_and(|used| used.elapsed().is_ok_and(|age| age >= unused_for)))
+fn is_old(used: SystemTime, prune: &Prune) -> bool {
+    used.elapsed().is_ok_and(|age| age >= prune.unused_for)
 }

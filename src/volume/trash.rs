@@ -3,11 +3,14 @@
 
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
+use super::change::note_use;
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
 use super::name::VolumeName;
-use super::options::Options;
+use super::read::Volume;
 use super::record::Record;
 use crate::store::layout::trash_data;
 use crate::store::{Restored, Root, TrashName};
@@ -17,7 +20,8 @@ use crate::store::{Restored, Root, TrashName};
 pub struct Entry {
     /// Its name in the trash, with that of the volume and the time of its removal.
     pub name: TrashName,
-    /// From when on it may be purged; `None` is later than there is a time for.
+    /// From when on it may be purged; `None` where that is not known, or later than
+    /// there is a time for.
     pub expires: Option<SystemTime>,
     /// Its record; the error says why there is none.
     pub record: Result<Record, String>,
@@ -34,15 +38,6 @@ pub enum Which {
     All,
 }
 
-/// What a purge did.
-#[derive(Debug, Default)]
-pub struct Purged {
-    /// What is gone.
-    pub purged: Vec<TrashName>,
-    /// What is still there, and why.
-    pub kept: Vec<(TrashName, String)>,
-}
-
 impl Driver {
     /// Returns what is in the trash, those removed first in front.
     ///
@@ -55,17 +50,14 @@ impl Driver {
     }
 
     /// Moves an entry of the trash back to the volumes: as `name`, or under the
-    /// name that it had. Returns that name, and the options that were stated at its
-    /// Create: those that engines knew.
+    /// name that it had. Returns the volume as it is then.
     ///
     /// # Errors
     /// No root, no such entry, a volume of that name, or the disk.
-    pub fn restore(
-        &self,
-        entry: &str,
-        name: Option<VolumeName>,
-    ) -> Result<(VolumeName, Options), Error> {
+    pub fn restore(&self, entry: &str, name: Option<VolumeName>) -> Result<Volume, Error> {
         let entry = find(&*self.checked_root()?, entry)?;
+        // Two who restore one entry would write their names into one record.
+        let _entry_lock = self.locks.lock(entry.file());
         let old = entry.volume().as_str();
         let name = match name {
             Some(name) => name,
@@ -75,15 +67,22 @@ impl Driver {
         if self.read(&root, &name)?.is_some() {
             return Err(Error::Exists(name.clone()));
         }
-        let bytes = root.trash_record(&entry).map_err(Error::Root)?.unwrap_or_default();
+        let bytes = match root.trash_record(&entry) {
+            // Somebody else was faster.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                return Err(no_such(entry.file().as_str()));
+            }
+            bytes => bytes.map_err(Error::Root)?.unwrap_or_default(),
+        };
         let record = Record::parse_any(&bytes);
-        let (options, renamed) = match &record {
-            Ok((said, record)) if said == name.as_str() => (record.stated.clone(), None),
-            Ok((_, record)) => (record.stated.clone(), Some(record.to_bytes(&name))),
+        let renamed = match &record {
+            Ok((said, _)) if said == name.as_str() => None,
+            Ok((_, record)) => Some(record.to_bytes(&name)),
             // As it is: whoever mends it there can mend it here.
-            Err(_) if name.as_str() == old => (Options::default(), None),
+            Err(_) if name.as_str() == old => None,
             Err(why) => {
-                let whole = root.path().join(trash_data(&entry)).display().to_string();
+                let data = root.path().join(trash_data(&entry));
+                let whole = data.parent().unwrap_or(&data).display().to_string();
                 return Err(Error::Damaged(name.clone(), why.clone(), whole));
             }
         };
@@ -98,51 +97,59 @@ impl Driver {
         let restored = root.restore(&entry, name.file(), renamed.as_deref());
         self.cache().changed(&name);
         match restored.map_err(failed)? {
-            Restored::Done => Ok((name.clone(), options)),
+            Restored::Done => {
+                note_use(&root, &name);
+                self.existing(&root, &name)
+            }
             Restored::Exists => Err(Error::Exists(name.clone())),
-            Restored::Absent => Err(no_such(entry.file().as_str())),
+            Restored::Absent => {
+                // Ignoring: a name too many does little harm.
+                let _noted = root.state().forget(name.file());
+                Err(no_such(entry.file().as_str()))
+            }
         }
     }
 
-    /// Purges entries of the trash for good, but for those that somebody has
-    /// mounted. Their bytes are freed in the background.
+    /// Returns the entries that a purge of `which` is to delete.
     ///
     /// # Errors
-    /// No root, no such entry, it cannot be told who has them mounted, or the disk.
-    pub fn purge(&self, which: &Which) -> Result<Purged, Error> {
+    /// No root, no such entry, or the disk.
+    pub fn to_purge(&self, which: &Which) -> Result<Vec<TrashName>, Error> {
         let root = self.checked_root()?;
-        let entries = match which {
+        let all = || root.trash().map_err(Error::Root);
+        Ok(match which {
             Which::One(entry) => vec![find(&root, entry)?],
-            Which::All => root.trash().map_err(Error::Root)?,
+            Which::All => all()?,
             Which::Expired => {
-                let entries = root.trash().map_err(Error::Root)?;
-                entries.into_iter().filter(|entry| self.is_expired(&root, entry)).collect()
+                all()?.into_iter().filter(|entry| self.is_expired(&root, entry)).collect()
             }
-        };
-        let mut done = Purged::default();
-        for entry in entries {
-            let evidence = Evidence::needed(&root)?;
-            if let Some(user) = evidence.user(&trash_data(&entry)) {
-                let (pid, at) = (user.pid, user.mountpoint.display());
-                done.kept.push((entry, format!("process {pid} has it mounted at {at}")));
-                continue;
-            }
-            match root.purge(&entry) {
-                Ok(true) => done.purged.push(entry),
-                // Somebody else was faster.
-                Ok(false) => {}
-                Err(error) => {
-                    self.give_up_if_unsynced(&root);
-                    done.kept.push((entry, error.to_string()));
-                }
-            }
+        })
+    }
+
+    /// Purges an entry of the trash for good, unless somebody has it mounted; returns
+    /// why it stays, if it does. Its bytes are freed in the background.
+    ///
+    /// # Errors
+    /// No root, it cannot be told who has it mounted, or the disk.
+    pub fn purge(&self, entry: &TrashName) -> Result<Option<String>, Error> {
+        let root = self.checked_root()?;
+        let evidence = Evidence::needed(&root)?;
+        if let Some(user) = evidence.user(&trash_data(entry)) {
+            let (pid, at) = (user.pid, user.mountpoint.display());
+            return Ok(Some(format!("process {pid} has it mounted at {at}")));
         }
+        // That somebody else was faster is no matter.
+        root.purge(entry).map_err(|error| {
+            self.give_up_if_unsynced(&root);
+            Error::Root(error)
+        })?;
         self.collector.wake();
-        Ok(done)
+        Ok(None)
     }
 
     fn entry(&self, root: &Root, name: TrashName) -> Entry {
-        let expires = name.removed().checked_add(self.retention_in_trash(root, &name));
+        let retain = self.retention_in_trash(root, &name).ok();
+        let expires = retain.and_then(|retain| name.removed().checked_add(retain));
         let record = match root.trash_record(&name) {
             Ok(bytes) => Record::parse_any(&bytes.unwrap_or_default()).map(|(_, record)| record),
             Err(error) => Err(error.to_string()),

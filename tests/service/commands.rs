@@ -96,6 +96,15 @@ fn the_life_of_a_volume_is_told_as_tables() {
         said(&serve, "trash purge db"),
         format!("ENTRY                           WHAT BECAME OF IT\n{ENTRY}  purged\n")
     );
+    // What it says can be handed to a shell, also where a duration has two parts.
+    said(&serve, "create long -o retain=36h");
+    said(&serve, "rm long");
+    let told = said(&serve, "trash restore long");
+    let line = "\n  docker volume create -d dirvol -o retain=1day12h --label KEY=VALUE long\n";
+    assert!(told.ends_with(line), "{told}");
+    said(&serve, "create other -o retain=1day12h");
+    said(&serve, "rm long other");
+    said(&serve, "trash purge --all");
     said(&serve, "create scratch -o retain=0");
     assert_eq!(said(&serve, "rm scratch"), "scratch: deleted for good\n");
     assert_eq!(swept_listing(&setup.root()), root_with([]));
@@ -144,7 +153,7 @@ fn the_life_of_a_volume_is_told_as_json() {
     );
     assert_eq!(
         json("trash restore db"),
-        format!(r#"{{"Name":"db","Mountpoint":"{data}","Options":{{}}}}"#) + "\n"
+        format!(r#"{{"Name":"db","Mountpoint":"{data}","Health":"ok","Options":{{}}}}"#) + "\n"
     );
     said(&serve, "rm db");
     assert_eq!(json("trash purge --expired"), "{\"Purged\":[],\"Kept\":[]}\n");
@@ -319,10 +328,14 @@ fn a_reader_that_has_gone_is_no_failure() {
     let mut complaint = String::new();
     child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
     assert_eq!(complaint, "");
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    // Where nothing can be said, the exit code says it.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
+    command.args(["--socket", "/nonexistent/dirvol.sock", "ls"]).stderr(full());
+    assert_eq!(command.status().unwrap().code(), Some(3));
     let ended = Command::new(env!("CARGO_BIN_EXE_dirvol"))
         .arg("man")
-        .stdout(full)
+        .stdout(full())
         .stderr(Stdio::piped())
         .output()
         .unwrap();

@@ -103,7 +103,7 @@ fn a_driver_that_does_not_answer_is_not_reached() {
     let socket = setup.socket();
     let why = |error: &str| {
         format!(
-            "nobody answers at {}: {error}; start the driver, or give another --socket",
+            "cannot connect to {}: {error}; start the driver, or give another --socket",
             socket.display()
         )
     };
@@ -114,6 +114,12 @@ fn a_driver_that_does_not_answer_is_not_reached() {
     assert_unreachable(&ask(&["rm", "a", "b"], Some(&socket)), &refused);
     assert_unreachable(&ask(&["trash", "ls"], Some(&socket)), &refused);
     assert_unreachable(&ask(&["call", "VolumeDriver.List"], Some(&socket)), &refused);
+    let long = "/x".repeat(20_000);
+    let why = format!(
+        "{long:.60}... is too long for the path of a socket; start the driver, or give another \
+         --socket"
+    );
+    assert_unreachable(&list(Some(Path::new(&long))), &why);
     // The driver itself replaces a socket on which nobody answers.
     let serve = setup.serve();
     assert_eq!(list(Some(&socket)), success("[]\n".into()));

@@ -229,7 +229,9 @@ impl Model {
         let (name, volume) = self.trash.remove(at);
         let (data, stated) = (self.data(name), json!(volume.stated));
         self.volumes.insert(name, volume);
-        ok(format!(r#"{{"Name":"{name}","Mountpoint":"{data}","Options":{stated},"Err":""}}"#))
+        ok(format!(
+            r#"{{"Name":"{name}","Mountpoint":"{data}","Health":"ok","Options":{stated},"Err":""}}"#
+        ))
     }
 
     fn purge(&mut self, name: &str) -> Answer {

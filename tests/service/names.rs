@@ -163,13 +163,13 @@ fn an_option_that_cannot_be_used_creates_nothing() {
         (json!({"mode": "u+x"}), format!("option \"mode\" is \"u+x\": {octal}")),
         (json!({"mode": "10000"}), format!("option \"mode\" is \"10000\": {octal}")),
         (json!({"mode": "0o"}), format!("option \"mode\" is \"0o\": {octal}")),
-        (json!({"retain": "soon"}), format!("\"soon\" {duration}")),
-        (json!({"retain": "-1h"}), format!("\"-1h\" {duration}")),
+        (json!({"retain": "soon"}), format!("option \"retain\": \"soon\" {duration}")),
+        (json!({"retain": "-1h"}), format!("option \"retain\": \"-1h\" {duration}")),
         (
             json!({"retain": "99999999999999999999y"}),
-            format!("\"99999999999999999999y\" {duration}"),
+            format!("option \"retain\": \"99999999999999999999y\" {duration}"),
         ),
-        (json!({"retain": ""}), format!("\"\" {duration}")),
+        (json!({"retain": ""}), format!("option \"retain\": \"\" {duration}")),
         (
             json!({"size": "10G"}),
             format!("option \"size\" is not supported yet; leave it out {known}"),

@@ -1,6 +1,7 @@
 //! What is taken out of the trash, one way or the other.
 
 use std::fs;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -69,6 +70,33 @@ fn a_volume_comes_back_whole_under_its_name_or_another() {
 }
 
 #[test]
+fn two_who_restore_one_entry_under_two_names_make_one_volume_that_is_whole() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    for round in 0..20 {
+        let entry = removed(&setup, &serve, "db", "bytes");
+        let names = ["left", "right"].map(|side| format!("{side}-{round}"));
+        let restored: Vec<u16> = thread::scope(|scope| {
+            let calls = names.each_ref().map(|name| {
+                let body = json!({"Entry": entry, "Name": name}).to_string();
+                let serve = &serve;
+                scope.spawn(move || serve.call("Dirvol.TrashRestore", &body).status)
+            });
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        let winner = restored.iter().position(|status| *status == 200).unwrap();
+        assert_eq!(restored[1 - winner], 404, "{restored:?}");
+        let path = format!("volumes/{}", names[winner]);
+        let expected = with_bytes(&path, &names[winner], "bytes");
+        assert_eq!(listing(&setup.root()), root_with(expected));
+        said(&serve, &format!("set {} retain=0", names[winner]));
+        serve.remove(&names[winner]);
+        swept_listing(&setup.root());
+    }
+    serve.stop();
+}
+
+#[test]
 fn an_entry_that_could_be_one_of_several_is_to_be_named_whole() {
     let setup = Setup::new();
     let serve = setup.serve();
@@ -118,16 +146,36 @@ fn an_entry_that_is_damaged_comes_back_as_it_is_and_not_under_another_name() {
     let torn = "its record cannot be used: expected ident at line 1 column 2";
     let shown = said(&serve, "trash ls");
     assert!(shown.ends_with(&format!("  damaged: {torn}\n")), "{shown}");
-    let data = setup.root().join("trash").join(&name).join("data");
+    let data = setup.root().join("trash").join(&name);
     let why = format!(
         "volume x cannot be used: {torn}; mend it or move it away, {} is left as it is",
         neutral(&data.display().to_string())
     );
     refused(&serve, &format!("trash restore {name} --as x"), &why);
-    said(&serve, "trash restore db");
+    let told = said(&serve, "trash restore db");
+    assert_eq!(told, format!("db is restored as it was: damaged: {torn}\n"));
     let health = said(&serve, "ls");
     assert!(health.ends_with(&format!("  damaged: {torn}\n")), "{health}");
     assert_eq!(fs::read_to_string(setup.root().join("volumes/db/data/bytes")).unwrap(), "bytes");
+    serve.stop();
+}
+
+#[test]
+fn an_entry_that_is_kept_for_longer_than_there_are_years_is_listed() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let retain = json!({"retain": "9000y"});
+    assert_eq!(serve.call("VolumeDriver.Create", &with_options("a", &retain)), done());
+    serve.remove("a");
+    fs::create_dir_all(setup.root().join("trash/b~999999999999~0123456789abcdef/data")).unwrap();
+    let shown: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(&said(&serve, "trash ls --format json")).unwrap();
+    let fields: Vec<Vec<&str>> =
+        shown.iter().map(|entry| entry.keys().map(String::as_str).collect()).collect();
+    // A time that cannot be written is left out.
+    let fewer = vec!["Entry", "Health", "Name"];
+    assert_eq!(fields, [vec!["Entry", "Health", "Name", "Options", "RemovedAt"], fewer]);
+    said(&serve, "trash ls");
     serve.stop();
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::expect::{failed, listing, named, swept_listing, volume, with_id};
+use crate::asked::said;
+use crate::expect::{failed, listing, named, neutral, swept_listing, volume, with_id};
 use crate::harness::{DONE, Serve, Setup, eventually};
 use crate::mounts::{Container, in_own_mounts, mount_memory};
 use crate::trash::{announce, entries, removed};
@@ -63,6 +64,23 @@ fn a_create_that_finds_no_space_takes_it_from_the_oldest_entry() {
         assert_eq!(serve.names(), ["c", "d"]);
         let lines = swept_listing(&setup.root());
         assert!(volume("d").iter().all(|line| lines.contains(line)), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_remove_says_that_it_may_not_be_taken_back_for_long_where_space_is_low() {
+    on_a_small_disk(|setup, serve| {
+        fill(&setup.root(), "c");
+        let ended = said(serve, "rm c");
+        let entry = "c~0000000000~ffffffffffffffff";
+        let expected = format!(
+            "c: in the trash, but space is low and it may be deleted at once; 'dirvol trash \
+             restore {entry}' takes it back if you are quick\n"
+        );
+        assert_eq!(ended, expected);
+        let log = neutral(&serve.log());
+        let line = format!("kept in the trash as {entry} for 1day, or less: space is low; ");
+        assert!(log.contains(&line), "{log}");
     });
 }
 
