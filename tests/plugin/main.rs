@@ -13,6 +13,16 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
+mod inside;
 mod plugged;
+mod writer;
 
+mod containers;
+mod crash;
+mod disabled;
+mod drain;
 mod life;
+mod reference;
+mod removed;
+mod shape;
+mod tools;

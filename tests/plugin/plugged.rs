@@ -13,6 +13,10 @@ use crate::harness::{temporary, tree};
 /// The plugin's name at its engine.
 pub const PLUGIN: &str = "dirvol:latest";
 
+/// The directory of the engine's sockets. The path of a socket has at most 107
+/// bytes, and the plugin's ID takes 64 of them.
+const SOCKETS: &str = "s";
+
 /// An engine with the plugin. The fields are dropped in this order: the engine
 /// before what it has mounted.
 pub struct Plugged {
@@ -38,14 +42,19 @@ impl Plugged {
     pub fn made_with(settings: &str) -> Self {
         let dir = temporary();
         let at = |name: &str| dir.path().join(name);
-        for name in ["sockets", "root"] {
+        for name in [SOCKETS, "root"] {
             fs::create_dir(at(name)).unwrap();
         }
-        let daemon = Daemon::start_with(&at("sockets"), settings);
-        daemon.ok(&format!("plugin create {PLUGIN} {}", bundle().display()));
+        let daemon = Daemon::start_with(&at(SOCKETS), settings);
         let plugged = Self { daemon, dir };
-        plugged.set_root(&plugged.root());
+        plugged.install();
         plugged
+    }
+
+    /// Makes the plugin, on the root.
+    pub fn install(&self) {
+        self.daemon.ok(&format!("plugin create {PLUGIN} {}", bundle().display()));
+        self.set_root(&self.root());
     }
 
     /// An engine in which the plugin is enabled.
@@ -83,9 +92,14 @@ impl Plugged {
 
     /// The socket of the one plugin that is enabled.
     pub fn socket(&self) -> PathBuf {
-        let dirs = fs::read_dir(self.path("sockets")).unwrap();
+        self.find_socket().expect("a plugin is enabled")
+    }
+
+    /// As [`Plugged::socket`], where there may be none just now.
+    pub fn find_socket(&self) -> Option<PathBuf> {
+        let dirs = fs::read_dir(self.path(SOCKETS)).unwrap();
         let mut sockets = dirs.map(|dir| dir.unwrap().path().join("dirvol.sock"));
-        sockets.find(|socket| socket.exists()).expect("a plugin is enabled")
+        sockets.find(|socket| socket.exists())
     }
 
     /// Makes a volume with labels, options and bytes.
