@@ -9,7 +9,7 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-export PLUGIN ROOT DOCKER_BUILD BUILDER
+export PLUGIN ROOT
 
 .PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
 
@@ -39,7 +39,7 @@ test-monitoring: ## metrics, alerts and dashboard against a real Prometheus
 test-engine: ## against a real dockerd (root)
 	@scripts/test engine
 
-test-plugin: ## as a managed plugin of a real dockerd, with a real registry (root)
+test-plugin: ## as a managed plugin of a real dockerd (root)
 	@scripts/test plugin
 
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
@@ -48,7 +48,7 @@ test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
 
-plugin: ## the managed plugin's bundle; DOCKER_BUILD=1 builds it in a container
+plugin: ## the managed plugin's bundle, in plugin/build
 	@scripts/plugin bundle
 
 plugin-create: ## make a plugin of the bundle: PLUGIN=name:tag

@@ -24,5 +24,6 @@ mod drain;
 mod life;
 mod reference;
 mod removed;
+mod settings;
 mod shape;
 mod tools;

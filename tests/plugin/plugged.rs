@@ -32,6 +32,13 @@ pub struct Everything {
     root: Vec<String>,
 }
 
+impl Everything {
+    /// The labels of a volume.
+    pub fn labels(&self, name: &str) -> Value {
+        self.shown[name]["Labels"].clone()
+    }
+}
+
 impl Plugged {
     /// An engine in which the plugin is made and not enabled.
     pub fn made() -> Self {
