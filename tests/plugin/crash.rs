@@ -1,5 +1,7 @@
 //! The plugin's process is killed. dockerd starts another at once.
 
+use serde_json::json;
+
 use crate::plugged::Plugged;
 use crate::writer::Writer;
 
@@ -74,4 +76,23 @@ fn a_remove_is_refused_for_a_known_mount_and_kept_in_the_trash_after_a_crash() {
     let restore = plugged.dirvol("trash restore db");
     assert!(restore.contains("docker volume create"), "{restore}");
     assert_eq!(daemon.run("--rm -v db:/y", "ls /y"), "file\nlater\n");
+}
+
+/// What dockerd unmounts under a plugin that runs, the plugin loses too. Then it
+/// says so, and nothing is written beside the volumes.
+#[test]
+fn a_plugin_whose_mounts_are_gone_is_whole_when_it_is_disabled_and_enabled() {
+    let plugged = Plugged::enabled();
+    plugged.fill("db");
+    let before = plugged.everything();
+    let propagated = format!("/run/engine/data/plugins/{}/propagated-mount", plugged.id());
+    plugged.inside(&format!("umount -l {propagated}/root {propagated}"));
+    let error = plugged.daemon.run_fails("--rm -v db:/y", "touch /y/astray");
+    let reason = "dirvol is unavailable: root /mnt/volumes/root is gone from its path";
+    assert!(error.contains(reason), "{error}");
+    assert_eq!(plugged.daemon.inspect("db")[0]["Labels"], json!({"of": "db", "kept": ""}));
+    plugged.disable();
+    plugged.enable();
+    assert_eq!(plugged.everything(), before);
+    assert_eq!(plugged.daemon.run("--rm -v db:/y:ro", "cat /y/file"), "bytes of db\n");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::harness::{temporary, tree};
+use crate::harness::{eventually, temporary, tree};
 
 /// The plugin's name at its engine.
 pub const PLUGIN: &str = "dirvol:latest";
@@ -75,8 +75,11 @@ impl Plugged {
         self.daemon.ok(&format!("plugin enable {PLUGIN}"));
     }
 
+    /// Disables it. dockerd answers when the process has ended, and unmounts what it
+    /// had mounted after that; what is enabled meanwhile loses its mounts to that.
     pub fn disable(&self) {
         self.daemon.ok(&format!("plugin disable --force {PLUGIN}"));
+        eventually("dockerd has unmounted", || (self.mounts() == 0).then_some(()));
     }
 
     /// Sets the directory of the host that the plugin serves.
