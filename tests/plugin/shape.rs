@@ -47,7 +47,7 @@ fn the_root_file_system_is_the_one_binary() {
     let plugged = Plugged::made();
     // The engine adds its own files when the plugin is enabled.
     let rootfs = format!("/run/engine/data/plugins/{}/rootfs", plugged.id());
-    assert_eq!(plugged.inside(&format!("cd {rootfs}; find . | sort")), ".\n./dirvol\n");
+    assert_eq!(plugged.inside(&format!("cd {rootfs} && find . | sort")), ".\n./dirvol\n");
     let built = bundle().join("rootfs/dirvol");
     plugged.inside(&format!("cmp {rootfs}/dirvol {}", built.display()));
     let names = fs::read_dir(bundle().join("rootfs")).unwrap();
@@ -82,6 +82,6 @@ fn a_mountpoint_is_the_same_in_every_answer_and_below_the_propagated_mount() {
     let plugin = format!("/run/engine/data/plugins/{}/propagated-mount", plugged.id());
     assert_eq!(plugged.inside(&format!("cat {plugin}{scoped}/file")), "bytes of db\n");
     // What the driver remembers of its host lies beside, where upgrades leave it.
-    let state = plugged.inside(&format!("cd {plugin}/state; find . | sort"));
+    let state = plugged.inside(&format!("cd {plugin}/state && find . | sort"));
     assert_eq!(state, ".\n./root-id\n./seen\n./seen/db\n");
 }
