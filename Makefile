@@ -3,12 +3,15 @@
 
 CARGO ?= cargo
 TARGET = $(shell uname -m)-unknown-linux-gnu
+PREFIX ?= /usr/local
 BINARY = target/$(TARGET)/release/dirvol
 
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-cuts demo run bench setup clean
+export PLUGIN ROOT
+
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -21,11 +24,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test cuts -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test cuts -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine cuts
+	@scripts/test check unit monitoring engine plugin cuts
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -36,11 +39,35 @@ test-monitoring: ## metrics, alerts and dashboard against a real Prometheus
 test-engine: ## against a real dockerd (root)
 	@scripts/test engine
 
+test-plugin: ## as a managed plugin of a real dockerd (root)
+	@scripts/test plugin
+
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
+
+plugin: ## the managed plugin's bundle, in plugin/build
+	@scripts/plugin bundle
+
+plugin-create: ## make a plugin of the bundle: PLUGIN=name:tag
+	@scripts/plugin create
+
+plugin-enable: ## enable it on ROOT=dir, which is made
+	@scripts/plugin enable
+
+plugin-push: ## push it to its registry
+	@scripts/plugin push
+
+plugin-install: ## install it from its registry on ROOT=dir
+	@scripts/plugin install
+
+plugin-rm: ## remove it; the volumes stay
+	@scripts/plugin rm
+
+install-cli: build ## the command line on this host: PREFIX=/usr/local
+	install -D -m 0755 $(BINARY) $(PREFIX)/bin/dirvol
 
 run: ## serve ./target/run by hand, until Ctrl-C
 	$(CARGO) run -- serve --root target/run/root --state-dir target/run/state \

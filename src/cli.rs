@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub mod client;
 
@@ -27,6 +27,28 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Returns what the command line of a managed plugin says without its
+    /// environment, or `None` for everybody else. A plugin that ends at its start
+    /// cannot be enabled again before dockerd is restarted (measured on 20.10), so a
+    /// setting that cannot be used must not end it.
+    pub fn without_settings(why: &str) -> Option<Self> {
+        if !std::env::args_os().any(|arg| arg == "--plugin") {
+            return None;
+        }
+        let command = Self::command().mut_subcommand("serve", |serve| {
+            serve.mut_args(|arg| arg.env(clap::builder::Resettable::Reset))
+        });
+        let mut cli = Self::from_arg_matches(&command.try_get_matches().ok()?).ok()?;
+        let Command::Serve(serve) = &mut cli.command else { return None };
+        // clap's messages have a head and hints below.
+        let text = why.split("\n\nFor more information").next().unwrap_or(why);
+        let words: Vec<&str> = text.trim_start_matches("error: ").split_whitespace().collect();
+        serve.unusable = Some(words.join(" "));
+        Some(cli)
+    }
 }
 
 /// The commands.
@@ -139,6 +161,14 @@ pub struct Serve {
     #[arg(long, value_name = "N", env = "DIRVOL_METRICS_VOLUMES", default_value = "200")]
     pub metrics_volumes: String,
 
+    /// This is a managed plugin: settings are variables, and cures are Docker's
+    #[arg(long, hide = true)]
+    pub plugin: bool,
+
+    /// Why a variable could not be used; of a managed plugin.
+    #[arg(skip)]
+    pub unusable: Option<String>,
+
     /// Behave as the reference fixture that tests container engines; never for real data
     #[arg(long, env = "DIRVOL_TEST_FIXTURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub test_fixture: bool,
@@ -167,8 +197,6 @@ pub struct Init {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -180,7 +208,8 @@ mod tests {
     fn every_flag_of_serve_has_its_environment_variable() {
         let command = Cli::command();
         let serve = command.find_subcommand("serve").unwrap();
-        for arg in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+        let shown = serve.get_arguments().filter(|arg| !arg.is_hide_set());
+        for arg in shown.filter(|arg| arg.get_id() != "help") {
             let name = arg.get_long().unwrap().to_uppercase().replace('-', "_");
             let variable = arg.get_env().unwrap_or_default().to_str().unwrap();
             assert_eq!(variable, format!("DIRVOL_{name}"));

@@ -30,6 +30,10 @@ pub struct Config {
     pub defaults: Options,
     /// The id of a root that is served although another one was served last.
     pub accept_root: Option<String>,
+    /// Whether this is a managed plugin.
+    pub plugin: bool,
+    /// Why a setting of it cannot be used; nothing is served then.
+    pub unusable: Option<String>,
     /// The least that is logged.
     pub log_level: Level,
     /// How it is logged.
@@ -76,6 +80,8 @@ impl Config {
             retention,
             defaults: defaults(&args.default_opt)?,
             accept_root: args.accept_root.filter(|id| !id.is_empty()),
+            plugin: args.plugin,
+            unusable: args.unusable,
             log_level: match args.log_level.as_str() {
                 "error" => Level::ERROR,
                 "warn" => Level::WARN,
@@ -183,6 +189,8 @@ mod tests {
             retention: Duration::from_secs(86_400),
             defaults: Options::default(),
             accept_root: None,
+            plugin: false,
+            unusable: None,
             log_level: Level::INFO,
             log_format: Format::Text,
             metrics_listen: None,

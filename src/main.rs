@@ -8,7 +8,10 @@ use dirvol::cli::Cli;
 use dirvol::commands::{self, Failure};
 
 fn main() -> ExitCode {
-    let Err(failure) = commands::run(Cli::parse()) else { return ExitCode::SUCCESS };
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        Cli::without_settings(&error.to_string()).unwrap_or_else(|| error.exit())
+    });
+    let Err(failure) = commands::run(cli) else { return ExitCode::SUCCESS };
     failure.tell();
     match failure {
         Failure::Failed(_) => ExitCode::FAILURE,

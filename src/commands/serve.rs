@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::cli;
+use crate::cli::{self, Cli, Command};
 use crate::config::Config;
 use crate::metrics::Purge;
 use crate::server::app::SLOTS;
@@ -38,7 +38,13 @@ const SPARE_THREADS: usize = 8;
 /// The flags make no sense, or nothing can be listened on. A root that cannot be
 /// served is no error: the driver says so to whoever asks, until it can be.
 pub fn serve(args: cli::Serve) -> Result<(), Failure> {
-    let config = Config::new(args).map_err(Failure::Usage)?;
+    let config = match Config::new(args) {
+        Ok(config) => config,
+        Err(why) => match Cli::without_settings(&why).map(|cli| cli.command) {
+            Some(Command::Serve(args)) => Config::new(*args).map_err(Failure::Usage)?,
+            _ => return Err(Failure::Usage(why)),
+        },
+    };
     // First of all: nothing else may have taken the descriptor.
     let inherited = sys::socket::inherited_listener()
         .map_err(|error| Failure::Failed(format!("the inherited socket: {error}")))?;
@@ -105,6 +111,8 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
             init: config.init,
             scope: config.scope,
             accept: config.accept_root,
+            plugin: config.plugin,
+            unusable: config.unusable,
             probe: None,
         },
         retention: config.retention,

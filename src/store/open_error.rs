@@ -9,6 +9,9 @@ use super::marker::Scope;
 /// Why a root is not served. Each message names the cause and the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Setting(String),
     /// There is nothing at the path.
     #[error("root {0} does not exist: mount its disk, or make it with 'dirvol init {0}'")]
     Missing(PathBuf),
@@ -99,4 +102,40 @@ pub enum OpenError {
     /// The disk refuses.
     #[error("{0}: see the kernel's log, and who may use that path")]
     Disk(#[from] Error),
+}
+
+impl OpenError {
+    /// Returns the message for those who have a managed plugin, and no more: what
+    /// they can do, they do with Docker. An upgrade sets the plugin's root to the
+    /// default without a word (moby `plugin/manager_linux.go`, upgradePlugin).
+    pub fn in_plugin(&self) -> String {
+        let again = "'docker plugin disable -f PLUGIN', 'docker plugin set PLUGIN";
+        let enable = "'docker plugin enable PLUGIN'";
+        match self {
+            Self::Setting(why) => format!("{why}; set it right: {again} NAME=VALUE', {enable}"),
+            Self::Vanished { known, .. } => format!(
+                "the plugin's root is an unknown directory, and {known} was served last (an \
+                 upgrade resets it): {again} root.source=DIR' with the directory it had, \
+                 {enable}; or, to begin anew, make DIR a root with 'dirvol init', and set \
+                 DIRVOL_ACCEPT_ROOT to the id it prints too"
+            ),
+            Self::Other { found, known, .. } => format!(
+                "the plugin's root is {found}, and {known} was served last (an upgrade resets \
+                 it): {again} root.source=DIR' with the directory it had, {enable}; or, if the \
+                 change is wanted, set DIRVOL_ACCEPT_ROOT={found} instead"
+            ),
+            Self::Occupied(_) => format!(
+                "the plugin's root is not empty and no root of dirvol: {again} \
+                 root.source=DIR' with an empty directory or a root, {enable}"
+            ),
+            Self::Unmarked(_) => format!(
+                "the plugin's root is no root of dirvol, and DIRVOL_INIT=never: {again} \
+                 DIRVOL_INIT=auto' or another root.source, {enable}"
+            ),
+            Self::Busy(_) => "the plugin's root is served by another dirvol, a plugin or a \
+                              service: stop that one, or give this one another root.source"
+                .into(),
+            other => other.to_string(),
+        }
+    }
 }

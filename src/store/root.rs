@@ -44,6 +44,11 @@ pub struct Settings {
     pub scope: Scope,
     /// The id of a root that is served although another one was served last.
     pub accept: Option<String>,
+    /// Whether a managed plugin serves it: where it lies on the host, and what to do
+    /// about it, is then the engine's to say.
+    pub plugin: bool,
+    /// Why nothing is to be served: a setting that cannot be used.
+    pub unusable: Option<String>,
     /// Sees every change of the root before it is made: for tests.
     pub probe: Option<Probe>,
 }
@@ -110,6 +115,9 @@ impl Root {
     /// # Errors
     /// Each [`OpenError`]. No volume and no entry of the trash is changed then.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
+        if let Some(why) = &settings.unusable {
+            return Err(OpenError::Setting(why.clone()));
+        }
         let path = &settings.path;
         let state = State::open(&settings.state_dir)?;
         let known = state.root_id()?;

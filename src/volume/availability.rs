@@ -153,6 +153,7 @@ impl Availability {
                         "root {} was given up, and an operation on it has not ended yet",
                         path.display()
                     ),
+                    error if settings.plugin => error.in_plugin(),
                     error => error.to_string(),
                 });
                 self.opened.notify_all();

@@ -37,6 +37,8 @@ impl Rig {
                 init: Init::Auto,
                 scope: Scope::Local,
                 accept: None,
+                plugin: false,
+                unusable: None,
                 probe: Some(Arc::new(move |step: &Step<'_>| {
                     hooked.lock().unwrap().as_mut().map_or(Ok(()), |hook| hook(step))
                 })),

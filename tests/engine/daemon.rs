@@ -73,7 +73,7 @@ impl Daemon {
     /// Starts dockerd, and returns how long it took until it answered.
     pub fn boot(&mut self) -> Duration {
         let start = Instant::now();
-        let mut command = self.namespace().command("dockerd");
+        let mut command = self.inside("dockerd");
         command
             .arg("--config-file")
             .arg(self.at("daemon.json"))
@@ -135,7 +135,7 @@ impl Daemon {
         let mut dockerd = self.dockerd.take().expect("dockerd runs");
         let pid = format!("{INSIDE}/pid");
         let script = format!("kill -{signal} $(cat {pid}) && rm -f {pid}");
-        let status = self.namespace().command("sh").args(["-c", &script]).status().unwrap();
+        let status = self.inside("sh").args(["-c", &script]).status().unwrap();
         assert!(status.success(), "dockerd was not signalled: {status}");
         eventually("dockerd ends", || dockerd.try_wait().unwrap());
     }
@@ -223,6 +223,12 @@ impl Daemon {
             .env("DOCKER_CONFIG", self.at("config"))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Returns a command that runs `program` where dockerd runs: it sees the mounts
+    /// and the processes that dockerd sees.
+    pub fn inside(&self, program: &str) -> Command {
+        self.namespace().command(program)
     }
 
     fn namespace(&self) -> &Namespace {
