@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
+
 use dirvol::metrics::{FileSystem, Now, Seen};
 
 /// What each room of `src/` may import from the others: always downwards.
@@ -168,6 +170,36 @@ fn the_alerts_are_those_of_the_documentation() {
         })
         .collect();
     assert_eq!(there, documented);
+}
+
+/// What a managed plugin can be set to is what `serve` has as variables, with the same
+/// defaults, and what its document lists.
+#[test]
+fn the_plugins_settings_are_flags_with_their_defaults_and_are_documented() {
+    let config = fs::read_to_string("config.json").unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let mut cli = dirvol::cli::Cli::command();
+    let serve = cli.find_subcommand_mut("serve").unwrap();
+    let mut rows = String::new();
+    for setting in config["env"].as_array().unwrap() {
+        let [name, value] = ["name", "value"].map(|key| setting[key].as_str().unwrap());
+        let flag = serve.get_arguments().find(|arg| arg.get_env().is_some_and(|env| env == name));
+        let default = flag.unwrap().get_default_values().first();
+        let default = default.map_or("", |value| value.to_str().unwrap());
+        assert_eq!(value.replace("false", ""), default, "{name}");
+        assert_eq!(setting["settable"], serde_json::json!(["value"]), "{name}");
+        let shown = if value.is_empty() { String::new() } else { format!("`{value}` ") };
+        rows += &format!("| `{name}` | {shown}|\n");
+    }
+    let document = fs::read_to_string("docs/managed-plugin.md").unwrap();
+    assert!(document.contains(&format!("|---|---|\n{rows}\n")), "{rows}");
+    let entry: Vec<&str> = config["entrypoint"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word.as_str().unwrap())
+        .collect();
+    assert!(cli.try_get_matches_from(entry).is_ok());
 }
 
 #[test]
