@@ -21,7 +21,9 @@ fn commands() -> Vec<(String, Vec<String>)> {
     fn visit(command: &clap::Command, all: &mut Vec<(String, Vec<String>)>) {
         let below = || command.get_subcommands().filter(|below| below.get_name() != "help");
         if below().next().is_none() {
-            let flags = command.get_arguments().filter_map(|arg| arg.get_long());
+            // What is hidden is for a bundle, and not for people.
+            let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            let flags = shown.filter_map(|arg| arg.get_long());
             let name = command.get_bin_name().unwrap().to_owned();
             all.push((name, flags.map(|flag| format!("--{flag}")).collect()));
         }
