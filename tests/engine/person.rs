@@ -89,7 +89,7 @@ fn who_holds_a_volume_is_told_with_the_container() {
         assert!(since >= started && since <= SystemTime::now() + Duration::from_secs(2), "{mount}");
     }
     let table = said(&serve, &daemon, "holders db");
-    assert!(ids.iter().all(|id| table.contains(id.as_str())), "{table}");
+    assert!(ids.iter().all(|id| table.contains(&id[..12])), "{table}");
     let mount_ids = holders["MountIDs"].as_array().unwrap();
     assert_eq!(mount_ids.len(), 2, "{holders}");
     assert!(mount_ids.iter().all(|id| id["Count"] == 1), "{holders}");
