@@ -140,6 +140,11 @@ fn every_engine_that_is_there_is_asked_also_beside_the_one_that_is_stated() {
             assert_eq!(docker.asked(), ASKED);
             assert_eq!(podman.asked(), ASKED);
         }
+        // One that is stated in its usual place is asked once all the same.
+        let usual = dry_run(Some("unix:///run/docker.sock"));
+        assert_eq!(usual, would(&["c"], &["a", "b", "d"]));
+        assert_eq!(docker.asked(), ASKED);
+        assert_eq!(podman.asked(), ASKED);
         let stated = listen("/run/stated.sock", &containers(&[&["c"]]), HOLDS_NONE);
         let all = would(&[], &["a", "b", "c", "d"]);
         assert_eq!(dry_run(Some("unix:///run/stated.sock")), all);

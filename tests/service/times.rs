@@ -11,8 +11,12 @@ use crate::trash::{HOUR, make_entry, stopped};
 
 /// What `dirvol` answers, with no time changed.
 fn told(serve: &Serve, args: &[&str]) -> String {
+    told_as(serve, args, "json")
+}
+
+fn told_as(serve: &Serve, args: &[&str], format: &str) -> String {
     let socket = serve.socket.to_str().unwrap();
-    let ended = dirvol(["--socket", socket].iter().chain(args).chain(&["--format", "json"]));
+    let ended = dirvol(["--socket", socket].iter().chain(args).chain(&["--format", format]));
     assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
     ended.stdout
 }
@@ -31,6 +35,11 @@ fn a_volume_is_told_with_its_creation_and_its_last_use() {
             r#"[{{"Name":"a","Mountpoint":"{data}","CreatedAt":"2001-02-03T04:05:06Z","LastUsed":"2020-09-13T12:26:40Z","Holders":0,"Health":"ok","Options":{{"gid":"0","mode":"0755","protect":"false","retain":"1day","uid":"0"}}}}]"#
         );
         assert_eq!(told(serve, &["ls"]), expected + "\n");
+        let expected = "\
+NAME  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH
+a     2001-02-03T04:05:06Z  2020-09-13T12:26:40Z  0        1day    false    ok
+";
+        assert_eq!(told_as(serve, &["ls"], "table"), expected);
         let pruned = told(serve, &["prune", "--no-engine"]);
         let entry = "a~0000000000~ffffffffffffffff";
         let start = r#"{"Removed":[{"Name":"a","LastUsed":"2020-09-13T12:26:40Z","Entry":""#;
@@ -51,5 +60,14 @@ fn an_entry_of_the_trash_is_told_with_its_removal_and_the_end_of_its_own_time() 
         r#"[{{"Entry":"{entry}","Name":"a","RemovedAt":"{removed}","ExpiresAt":"{expires}","Health":"ok","Options":{{"retain":"1day 2h"}}}}]"#
     );
     assert_eq!(told(&serve, &["trash", "ls"]), expected + "\n");
+    let heads = format!(
+        "{:width$}  {:20}  {:20}  HEALTH\n",
+        "ENTRY",
+        "REMOVED",
+        "KEPT UNTIL",
+        width = entry.len()
+    );
+    let expected = format!("{heads}{entry}  {removed}  {expires}  ok\n");
+    assert_eq!(told_as(&serve, &["trash", "ls"], "table"), expected);
     serve.stop();
 }
