@@ -34,7 +34,11 @@ impl Root {
         })?;
         match self.volumes.rename(name, &self.trash, entry.file()) {
             Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            // Where the volume is there, it is the other directory that is missing.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                let there = self.volumes.has_dir(name.as_str())?;
+                return if there { Err(error) } else { Ok(None) };
+            }
             Err(error) => return Err(error),
         }
         // The new name first: a cut between the two must not lose both.
@@ -52,7 +56,11 @@ impl Root {
         let doomed = self.token()?;
         match self.volumes.rename(name, &self.staging, &doomed) {
             Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(false),
+            // Where the volume is there, it is the other directory that is missing.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                let there = self.volumes.has_dir(name.as_str())?;
+                return if there { Err(error) } else { Ok(false) };
+            }
             Err(error) => return Err(error),
         }
         self.commit(&self.volumes)?;

@@ -287,3 +287,19 @@ fn what_is_set_is_in_force_at_once_and_for_good() {
     assert_eq!(listing(&setup.root()), root_with(volume("b")));
     serve.stop();
 }
+
+#[test]
+fn a_volume_is_not_said_to_be_removed_while_there_is_nowhere_to_move_it() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("a");
+    fs::remove_dir(setup.root().join("trash")).unwrap();
+    let refused = serve.call("VolumeDriver.Remove", r#"{"Name":"a"}"#);
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert_eq!(serve.names(), ["a"]);
+    serve.stop();
+    let serve = setup.serve();
+    serve.remove("a");
+    assert_eq!(entries(&setup.root()).len(), 1);
+    serve.stop();
+}
