@@ -13,11 +13,11 @@ use super::app::App;
 use super::body::{bad, pass_over, read};
 use super::reply::{Failure, Reply};
 use super::scrape;
-use super::verbs::told;
+use super::verbs::{options, told};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
 use crate::volume::change::Created;
-use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
+use crate::volume::{Driver, Error, Fixture, Health, Volume, VolumeName};
 
 /// The longest mount ID: engines have 64 digits.
 const ID_LIMIT: usize = 255;
@@ -171,9 +171,7 @@ impl Call<'_> {
         name: VolumeName,
         opts: std::collections::BTreeMap<String, String>,
     ) -> Result<Reply, Failure> {
-        let stated = opts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let options = Options::parse(stated, self.app.driver.fixture())
-            .map_err(|error| Error::BadOption(name.to_string(), error))?;
+        let options = options(&name, &opts, self.app.driver.fixture())?;
         if options.ninja || options.invalid_option {
             self.note = Some("test fixture: the volume will misbehave".into());
         }

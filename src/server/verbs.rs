@@ -71,7 +71,7 @@ impl Call<'_> {
     }
 
     async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
-        let name = self.existing(name)?;
+        let name = self.named(name)?;
         let wanted = name.clone();
         let mounts =
             self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.who_has(&wanted)).await?;
@@ -92,7 +92,7 @@ impl Call<'_> {
     /// Removes a volume as Docker does, and says where it went. That there is none
     /// is an error here: a person has mistyped its name.
     async fn remove_and_tell(&mut self, name: String) -> Result<Reply, Failure> {
-        let name = self.existing(name)?;
+        let name = self.named(name)?;
         let wanted = name.clone();
         let removed = self.app.on_disk(SHORT_LIMIT, move |driver| driver.remove(&wanted)).await?;
         if removed == Removed::Absent {
@@ -105,11 +105,11 @@ impl Call<'_> {
     }
 
     async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
-        let name = self.existing(request.name)?;
+        let name = self.named(request.name)?;
         if request.opts.is_empty() {
             return Err(bad(format!("volume {name}: nothing is to be set")));
         }
-        let options = parse(&name, &request.opts)?;
+        let options = options(&name, &request.opts, Fixture::Off)?;
         let changed: Vec<&str> = request.opts.keys().map(String::as_str).collect();
         self.note = Some(format!("set: {}", changed.join(", ")));
         let set = self.app.on_disk(SHORT_LIMIT, move |driver| driver.set(&name, &options)).await?;
@@ -220,7 +220,7 @@ impl Call<'_> {
     }
 
     /// Returns the name of a volume that may exist.
-    fn existing(&mut self, name: String) -> Result<VolumeName, Failure> {
+    fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
         self.name = name;
         let known = VolumeName::new(&self.name);
         known.ok_or_else(|| Error::NoSuchVolume(self.name.escape_debug().to_string()).into())
@@ -262,9 +262,14 @@ fn described(
     api::Removed { name, last_used, entry, retain, space_is_low: false }
 }
 
-fn parse(name: &VolumeName, opts: &BTreeMap<String, String>) -> Result<Options, Failure> {
+/// Reads the options of a call about the volume `name`.
+pub(super) fn options(
+    name: &VolumeName,
+    opts: &BTreeMap<String, String>,
+    fixture: Fixture,
+) -> Result<Options, Failure> {
     let stated = opts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    Options::parse(stated, Fixture::Off)
+    Options::parse(stated, fixture)
         .map_err(|error| Error::BadOption(name.to_string(), error).into())
 }
 

@@ -68,7 +68,7 @@ impl Driver {
                     Volume { name: name.clone(), record: None, health }
                 }
             };
-            let held = self.holders_of(&name).len();
+            let held = self.mounts_of(&name);
             all.push(Overview {
                 created: volume.record.as_ref().map(|record| record.created),
                 used: used.get(name.file()).copied(),
