@@ -9,7 +9,7 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-export PLUGIN ROOT
+export PLUGIN ROOT DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE
 
 .PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
 
@@ -48,7 +48,7 @@ test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
 
-plugin: ## the managed plugin's bundle, in plugin/build
+plugin: ## the managed plugin's bundle, in plugin/build; DOCKER_BUILD=1 builds in a container
 	@scripts/plugin bundle
 
 plugin-create: ## make a plugin of the bundle: PLUGIN=name:tag
