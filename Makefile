@@ -77,9 +77,9 @@ install: build ## binary, units, manual, completions: DESTDIR= PREFIX=
 	@[ -n "$(DESTDIR)" ] || echo "now, as docs/systemd.md says: dirvol init /var/lib/dirvol &&" \
 		"systemctl daemon-reload && systemctl enable --now dirvol.socket dirvol.service"
 
-deb: build ## the Debian package, in target/debian
+deb: build ## the Debian package, in target/packages
 	@scripts/deb $(BINARY)
-	@ls -l target/debian
+	@ls -l target/packages
 
 install-cli: build ## the command line on this host: PREFIX=/usr/local
 	install -D -m 0755 $(BINARY) $(PREFIX)/bin/dirvol
