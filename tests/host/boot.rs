@@ -67,7 +67,7 @@ fn after_a_reboot_the_driver_is_there_before_docker_and_containers_have_their_vo
     assert!(began("dirvol.service", "ActiveEnter") < docker);
     assert_eq!(machine.ok("docker volume inspect --format '{{.Labels.a}}' db"), "b\n");
     assert_eq!(machine.retries(), "");
-    assert_eq!(machine.ok("podman volume ls --quiet --filter driver=dirvol | sort"), "db\npods\n");
+    assert_eq!(machine.ok("podman volume ls --quiet --filter driver=dirvol"), "pods\n");
     // Swarm asks what Docker has used already.
     eventually("the driver is announced", || {
         machine.ok("docker info --format '{{.Plugins.Volume}}'").contains("dirvol").then_some(())
@@ -270,7 +270,9 @@ impl Machine {
         assert!(tar.wait().unwrap().success());
         let plugins = temporary();
         let volume = format!("-v {}:/run/docker/plugins", plugins.path().display());
-        daemon.ok(&format!("create --name machine {OPTIONS} {volume} system /sbin/init"));
+        daemon.ok(&format!(
+            "create --name machine --stop-signal SIGRTMIN+3 {OPTIONS} {volume} system /sbin/init"
+        ));
         let machine = Self { daemon, plugins, _no_plugins: no_plugins };
         machine.daemon.ok("start machine");
         machine.wait_until_up();
