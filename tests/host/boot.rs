@@ -122,7 +122,9 @@ fn an_upgrade_is_not_noticed_by_a_container_and_the_new_driver_sees_who_uses_a_v
     let (before, socket) =
         (machine.main_pid(), machine.ok("stat -c %i /run/docker/plugins/dirvol.sock"));
     let printed = machine.install("2~test");
-    assert!(printed.contains("Unpacking dirvol (0.1.0-2~test) over (0.1.0-1)"), "{printed}");
+    let version = env!("CARGO_PKG_VERSION");
+    let unpacked = format!("Unpacking dirvol ({version}-2~test) over ({version}-1)");
+    assert!(printed.contains(&unpacked), "{printed}");
     assert_ne!(machine.main_pid(), before);
     assert_eq!(machine.ok("stat -c %i /run/docker/plugins/dirvol.sock"), socket);
     let size = || machine.ok("cat /var/lib/dirvol/volumes/db/data/runs").len();

@@ -12,6 +12,8 @@ use crate::harness::{temporary, tree};
 /// Where the clean root is kept; `scripts/clean-root` makes it.
 const CLEAN: &str = "target/clean-root";
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Uses a driver by hand, as somebody in a root without an init would.
 const BY_HAND: &str = r#"
 dirvol serve --init never --socket /run/dirvol.sock >/tmp/log 2>&1 &
@@ -54,10 +56,7 @@ fn the_package_makes_a_root_and_no_upgrade_removal_or_purge_touches_its_volumes(
         root.enabled(),
         ["multi-user.target/dirvol.service", "sockets.target/dirvol.socket"]
     );
-    assert_eq!(
-        root.ok(&["dirvol", "--version"]),
-        format!("dirvol {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(root.ok(&["dirvol", "--version"]), format!("dirvol {VERSION}\n"));
 
     let printed = root.ok(&["sh", "-euc", BY_HAND]);
     assert!(printed.starts_with("db\nold\n"), "{printed}");
@@ -75,7 +74,7 @@ fn the_package_makes_a_root_and_no_upgrade_removal_or_purge_touches_its_volumes(
     root.ok(&["systemctl", "disable", "dirvol.service"]);
     let enabled = root.enabled();
     let printed = root.ok(&["dpkg", "-i", "--force-confold", &packages[1]]);
-    assert!(printed.ends_with("Setting up dirvol (0.1.0-2~test) ...\n"), "{printed}");
+    assert!(printed.ends_with(&format!("Setting up dirvol ({VERSION}-2~test) ...\n")), "{printed}");
     assert_eq!(root.volumes(), volumes);
     assert_eq!(root.enabled(), enabled);
     assert_eq!(fs::read_to_string(&settings).unwrap(), "DIRVOL_LOG_LEVEL=debug\n");
@@ -182,7 +181,7 @@ impl Root {
 /// Copies the package and its next version into a root, and returns where they are in it.
 fn packages(root: &Path) -> [String; 2] {
     ["1", "2~test"].map(|revision| {
-        let version = format!("{}-{revision}", env!("CARGO_PKG_VERSION"));
+        let version = format!("{VERSION}-{revision}");
         let built = fs::read_dir("target/packages").expect("run make deb").map(Result::unwrap);
         let ours = |file: &fs::DirEntry| {
             file.file_name().to_string_lossy().starts_with(&format!("dirvol_{version}_"))
