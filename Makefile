@@ -9,9 +9,9 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-export PLUGIN ROOT DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE
+export PLUGIN ROOT DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -24,11 +24,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test cuts -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test cuts --test host --test boot -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin cuts
+	@scripts/test check unit monitoring engine plugin host cuts
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -44,6 +44,12 @@ test-plugin: ## as a managed plugin of a real dockerd (root)
 
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts
+
+test-host: ## units, the Debian package in a clean root, Podman (root)
+	@scripts/test host
+
+test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)
+	@scripts/test host-long
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
@@ -65,6 +71,15 @@ plugin-install: ## install it from its registry on ROOT=dir
 
 plugin-rm: ## remove it; the volumes stay
 	@scripts/plugin rm
+
+install: build ## binary, units, manual, completions: DESTDIR= PREFIX=
+	@scripts/install $(BINARY)
+	@[ -n "$(DESTDIR)" ] || echo "now, as docs/systemd.md says: dirvol init /var/lib/dirvol &&" \
+		"systemctl daemon-reload && systemctl enable --now dirvol.socket dirvol.service"
+
+deb: build ## the Debian package, in target/packages
+	@scripts/deb $(BINARY)
+	@ls -l target/packages
 
 install-cli: build ## the command line on this host: PREFIX=/usr/local
 	install -D -m 0755 $(BINARY) $(PREFIX)/bin/dirvol
