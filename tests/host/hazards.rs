@@ -251,7 +251,8 @@ fn volumes_are_listed_while_their_disk_is_not_there_and_none_is_mounted_or_made(
     fs::rename(&serve.root, &away).unwrap();
     serve.wait_unavailable();
     assert_eq!(podman.ok("volume ls -q"), "db\n");
-    for line in ["run --rm -v db:/x busybox true", "volume create --driver dirvol new"] {
+    let mount = podman.container("--rm -v db:/x", "true");
+    for line in [&mount, "volume create --driver dirvol new"] {
         let (_code, error) = podman.fails(line);
         assert!(error.contains("dirvol is unavailable: "), "{line}: {error}");
     }
