@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use tempfile::TempDir;
 
+use crate::daemon::Daemon;
 use crate::harness::{DEADLINE, Serve, Setup, temporary};
 use crate::image;
 use crate::namespace::Namespace;
@@ -40,6 +41,14 @@ pub struct Podman {
 struct Host {
     namespace: Namespace,
     dir: TempDir,
+}
+
+/// The driver, and a dockerd that finds it.
+pub fn with_dockerd() -> (Setup, Serve, Daemon) {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let daemon = Daemon::start(setup.dir.path());
+    (setup, serve, daemon)
 }
 
 /// The driver, and a Podman that knows it as `dirvol`.
