@@ -11,7 +11,7 @@ STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
 export PLUGIN ROOT
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-host test-cuts plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -24,11 +24,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test cuts -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test cuts -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin cuts
+	@scripts/test check unit monitoring engine plugin host cuts
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -41,6 +41,9 @@ test-engine: ## against a real dockerd (root)
 
 test-plugin: ## as a managed plugin of a real dockerd (root)
 	@scripts/test plugin
+
+test-host: ## with a real Podman, docker-compose, Swarm and Ansible (root)
+	@scripts/test host
 
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts

@@ -16,12 +16,13 @@ use crate::namespace::Namespace;
 /// Where the storage lies: in the memory of the namespace.
 const INSIDE: &str = "/run/engine";
 
-/// The settings of every Podman here: the runtime that Docker brings too, limits
-/// that any process may set, and no network, for the machine's is none of its
+/// The settings of every Podman here: the runtime that Docker brings too, limits that
+/// any process may set, and no network, for the machine's is none of its
 /// business. Plugins follow.
 const SETTINGS: &str = r#"[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=9000:9000"]
 netns = "none"
+cgroups = "no-conmon"
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
