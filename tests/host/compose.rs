@@ -124,3 +124,36 @@ fn compose_refuses_other_options_and_not_what_was_set_by_hand() {
     assert_eq!(state(&daemon, &serve), before);
     said(&daemon, example(), "down -t 0");
 }
+
+/// What the documentation says of a file that is to change.
+#[test]
+fn a_changed_option_is_brought_in_line_with_the_file_and_no_byte_is_lost() {
+    let (setup, serve, daemon) = with_dockerd();
+    said(&daemon, example(), "up -d");
+    let log = serve.root.join("volumes/demo_db/data/log");
+    eventually("the container has started", || log.exists().then_some(()));
+    said(&daemon, example(), "down -t 0");
+    let labels = daemon.inspect("demo_db")[0]["Labels"].clone();
+
+    let other = setup.path("other.yml");
+    let text = fs::read_to_string(example()).unwrap();
+    fs::write(&other, text.replace("retain: \"7d\"", "retain: \"8d\"")).unwrap();
+    let set = r#"{"Name":"demo_db","Opts":{"retain":"8d","protect":"false"}}"#;
+    serve.ok("Dirvol.Set", set);
+    daemon.ok("volume rm demo_db");
+    serve.ok("Dirvol.TrashRestore", r#"{"Entry":"demo_db"}"#);
+    serve.ok("Dirvol.Set", r#"{"Name":"demo_db","Opts":{"protect":"true"}}"#);
+    let mut create = "volume create -d dirvol -o uid=1000 -o gid=1000 -o mode=0750 -o retain=8d \
+                      -o protect=true"
+        .to_owned();
+    for (key, value) in labels.as_object().unwrap() {
+        create += &format!(" --label {key}={}", value.as_str().unwrap());
+    }
+    daemon.ok(&format!("{create} demo_db"));
+    said(&daemon, &other, "up -d");
+    eventually("the container has started again", || {
+        (fs::read_to_string(&log).unwrap() == "started\nstarted\n").then_some(())
+    });
+    assert_eq!(said(&daemon, &other, "up -d"), "demo_db_1 is up-to-date\n");
+    said(&daemon, &other, "down -t 0");
+}

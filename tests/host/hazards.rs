@@ -271,3 +271,18 @@ fn a_volume_that_is_first_named_by_a_container_is_podmans_own() {
     assert_eq!(podman.inspect("new")["Driver"], "local");
     assert_eq!(serve.names(), Vec::<String>::new());
 }
+
+/// It removes every volume that Podman knows, and the driver keeps what it is to keep.
+#[test]
+fn a_reset_of_podman_leaves_the_volumes_in_the_trash() {
+    let (_setup, serve, podman) = start();
+    hold(&podman);
+    podman.ok("volume create --driver dirvol --opt protect=true protected");
+    podman.ok("rm -f -t 0 holder");
+    // It complains of the one that it cannot remove, and goes on.
+    let output = podman.podman("system reset --force");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("volume protected is protected"), "{complaint}");
+    assert_eq!(serve.names(), ["protected"]);
+    assert_eq!(serve.metric("dirvol_trash_entries", ""), 1);
+}

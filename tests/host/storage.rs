@@ -17,8 +17,9 @@ use crate::namespace::Namespace;
 const INSIDE: &str = "/run/engine";
 
 /// The settings of every Podman here: the runtime that Docker brings too, limits that
-/// any process may set, and no network, for the machine's is none of its
-/// business. Plugins follow.
+/// any process may set, and no network, for the machine's is none of its business.
+/// Control groups are the runtime's alone: Podman's own way to make one complains of
+/// directories where no hierarchy is mounted. Plugins follow.
 const SETTINGS: &str = r#"[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=9000:9000"]
 netns = "none"
