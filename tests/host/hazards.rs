@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Serve, Setup, eventually};
 use crate::proxy::Proxy;
@@ -135,13 +136,20 @@ fn a_mount_that_timed_out_at_podman_does_not_keep_the_volume_for_ever() {
     let podman = Podman::with_timeout(setup.dir.path(), &["slow"], Some(1));
     podman.ok("volume create --driver slow db");
     proxy.hold_next("VolumeDriver.Mount");
+    let mounted = Instant::now();
     let (_code, error) = podman.run_fails("--rm -v db:/x", "true");
     let why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     assert!(error.contains(why), "{error}");
     assert_eq!((calls(&serve, "mount"), calls(&serve, "unmount")), (1, 0));
-    let (code, error) = podman.fails("volume rm db");
+    let output = podman.podman("volume rm db");
+    // It waits for 10 s, counted from the Mount.
+    if output.status.success() {
+        assert!(mounted.elapsed() > Duration::from_secs(10), "it did not wait");
+        return;
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
     let why = format!("volume db: volume is in use by mount ID {}, ", &ONLY_ID[..12]);
-    assert!(code == 125 && error.contains(&why), "{code} {error}");
+    assert!(output.status.code() == Some(125) && error.contains(&why), "{error}");
     assert_eq!(podman.ok("volume ls -q"), "db\n");
     eventually("the volume is removed", || {
         podman.podman("volume rm db").status.success().then_some(())

@@ -54,9 +54,7 @@ fn a_stack_is_deployed_and_a_second_time_changes_nothing() {
         // every 20 s.
         daemon.ok("volume ls -q");
         let plugins = "node inspect --format {{.Description.Engine.Plugins}} self";
-        eventually("the swarm knows of it", || {
-            daemon.ok(&plugins).contains("dirvol").then_some(())
-        });
+        eventually("the swarm knows of it", || daemon.ok(plugins).contains("dirvol").then_some(()));
         let log = serve.root.join("volumes/demo_db/data/log");
         eventually("the task runs", || {
             (fs::read_to_string(&log).ok()? == "started\n" && !id(&daemon).is_empty()).then_some(())
