@@ -32,6 +32,11 @@ TIMEOUT
 [engine.volume_plugins]
 "#;
 
+/// Podman remembers what it has imported in `/var/lib`, whatever it is told: here it
+/// does in memory.
+const COVER: &str = "mkdir -p /run/var/upper /run/var/work && mount -n -t overlay overlay \
+                     -o lowerdir=/var/lib,upperdir=/run/var/upper,workdir=/run/var/work /var/lib";
+
 /// Podman with one storage. Its containers end when the last that shares its
 /// namespace is dropped.
 pub struct Podman {
@@ -83,6 +88,7 @@ impl Podman {
         }
         fs::write(podman.settings(), settings).unwrap();
         fs::write(podman.at("image.tar"), image::busybox()).unwrap();
+        podman.inside("sh", &["-c", COVER]);
         podman.import();
         podman
     }
