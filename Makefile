@@ -24,7 +24,7 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test cuts --test host --test boot -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test cuts -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
@@ -45,7 +45,7 @@ test-plugin: ## as a managed plugin of a real dockerd (root)
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts
 
-test-host: ## units, the Debian package in a clean root, Podman (root)
+test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 	@scripts/test host
 
 test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)

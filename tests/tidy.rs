@@ -206,7 +206,7 @@ fn the_plugins_settings_are_flags_with_their_defaults_and_are_documented() {
 fn every_link_between_the_documents_leads_somewhere() {
     let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
         .into_iter()
-        .chain(["packaging/monitoring/README.md"])
+        .chain(["packaging/monitoring/README.md", "examples/README.md"])
         .map(PathBuf::from)
         .collect();
     documents.extend(fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()));

@@ -208,12 +208,18 @@ impl Daemon {
     }
 
     fn to_end<'a>(&self, args: impl Iterator<Item = &'a str>) -> Output {
-        let limit = (5 * DEADLINE).as_secs().to_string();
-        let mut command = self.outside("timeout");
-        command.args(["--signal=KILL", &limit, "docker"]).args(args).output().unwrap()
+        self.client("docker").args(args).output().unwrap()
     }
 
-    /// Returns a command that talks to this engine, and knows of no other.
+    /// Returns a command that talks to this engine, and knows of no other; one that
+    /// would hang for ever is killed.
+    pub fn client(&self, program: &str) -> Command {
+        let limit = (5 * DEADLINE).as_secs().to_string();
+        let mut command = self.outside("timeout");
+        command.args(["--signal=KILL", &limit, program]);
+        command
+    }
+
     fn outside(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
