@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -32,15 +32,19 @@ pub fn handed_over(command: &Command, descriptor: OwnedFd, count: &str, pid: &st
 }
 
 /// Starts the driver whenever somebody connects and none runs, as a service manager
-/// does, until it is over and the last driver has ended by itself. Returns how often
-/// it did. The log of all is in one file.
-pub fn start_when_asked(setup: &Setup, listener: &UnixListener, over: &AtomicBool) -> usize {
-    let mut starts = 0;
+/// does, until it is over and the last driver has ended by itself. Counts how often
+/// one did in `ended`. The log of all is in one file.
+pub fn start_when_asked(
+    setup: &Setup,
+    listener: &UnixListener,
+    over: &AtomicBool,
+    ended: &AtomicUsize,
+) {
     loop {
         let mut readable = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         if poll(&mut readable, PollTimeout::from(20_u16)).unwrap() == 0 {
             if over.load(Ordering::Relaxed) {
-                return starts;
+                return;
             }
             continue;
         }
@@ -48,6 +52,6 @@ pub fn start_when_asked(setup: &Setup, listener: &UnixListener, over: &AtomicBoo
         setup.log_to(&mut command);
         let status = command.status().unwrap();
         assert!(status.success(), "{status}");
-        starts += 1;
+        ended.fetch_add(1, Ordering::Relaxed);
     }
 }
