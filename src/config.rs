@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn without_a_time_there_is_no_idle_exit() {
-        let minutes = |minutes| Some(Duration::from_secs(60 * minutes));
+        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
         for (stated, limit) in [("", None), ("0", None), ("0s", None), ("10m", minutes(10))] {
             assert_eq!(config(&format!("--idle-exit={stated}")).unwrap().idle_exit, limit);
         }
