@@ -118,15 +118,15 @@ fn a_driver_stays_while_a_request_is_half_there_or_half_answered() {
     // In the middle of a head, and in the middle of a body.
     for cut in [20, whole.len() - 1] {
         client.send(&whole[..cut]);
+        for at in 0..1000 {
+            let name = format!("{cut:0100}{at:0100}");
+            fs::create_dir(idle.setup.root().join("volumes").join(name)).unwrap();
+        }
         idle.stays();
         client.send(&whole[cut..]);
         assert_eq!(client.answer(), Some(done()));
     }
     // One answer that is more than the socket holds, and nobody reads it.
-    for at in 0..2000 {
-        let name = format!("{at:0200}");
-        fs::create_dir(idle.setup.root().join("volumes").join(name)).unwrap();
-    }
     client.send(request("VolumeDriver.List", "{}"));
     idle.stays();
     let listed = client.answer().unwrap();
