@@ -53,6 +53,8 @@ impl Idle {
             assert_eq!(ended, None, "{}", self.log());
             thread::sleep(LIMIT / 10);
         }
+        // Nor has it decided to, and answers what was asked before.
+        assert!(!self.log().contains("nothing was asked for long"), "{}", self.log());
     }
 
     fn log(&self) -> String {
