@@ -161,6 +161,10 @@ pub struct Serve {
     #[arg(long, value_name = "N", env = "DIRVOL_METRICS_VOLUMES", default_value = "200")]
     pub metrics_volumes: String,
 
+    /// End when nothing was asked for this long; the socket must be systemd's
+    #[arg(long, value_name = "DUR", env = "DIRVOL_IDLE_EXIT")]
+    pub idle_exit: Option<String>,
+
     /// This is a managed plugin: settings are variables, and cures are Docker's
     #[arg(long, hide = true)]
     pub plugin: bool,

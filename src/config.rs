@@ -42,6 +42,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// How many volumes have metrics of their own.
     pub metrics_volumes: usize,
+    /// After what time without a request to end.
+    pub idle_exit: Option<Duration>,
     /// Whether to behave as the reference fixture.
     pub fixture: Fixture,
     /// Where to listen besides the socket: a loopback address.
@@ -91,6 +93,7 @@ impl Config {
             log_format: if args.log_format == "json" { Format::Json } else { Format::Text },
             metrics_listen: metrics_listen(args.metrics_listen.as_deref().unwrap_or_default())?,
             metrics_volumes: metrics_volumes(&args.metrics_volumes)?,
+            idle_exit: idle_exit(args.idle_exit.as_deref().unwrap_or_default())?,
             fixture,
             listen,
             spec_dir: args.spec_dir.map(|dir| absolute("--spec-dir", &dir)).transpose()?,
@@ -156,6 +159,15 @@ fn metrics_volumes(stated: &str) -> Result<usize, String> {
     })
 }
 
+/// Reads after what time to end; nothing, as 0, is never.
+fn idle_exit(stated: &str) -> Result<Option<Duration>, String> {
+    if stated.is_empty() {
+        return Ok(None);
+    }
+    let limit = options::duration(stated).map_err(|error| format!("--idle-exit: {error}"))?;
+    Ok(Some(limit).filter(|limit| !limit.is_zero()))
+}
+
 fn defaults(stated: &[String]) -> Result<Options, String> {
     let pairs: Option<Vec<(&str, &str)>> =
         stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
@@ -195,6 +207,7 @@ mod tests {
             log_format: Format::Text,
             metrics_listen: None,
             metrics_volumes: 200,
+            idle_exit: None,
             fixture: Fixture::Off,
             listen: None,
             spec_dir: None,
@@ -247,6 +260,10 @@ mod tests {
                 "--metrics-volumes all",
                 "--metrics-volumes \"all\": give a number of volumes, as 200, or 0 for none",
             ),
+            (
+                "--idle-exit soon",
+                "--idle-exit: \"soon\" is not a duration: give one such as 90m, 24h, 7d or 0",
+            ),
             ("--spec-dir /s", "--spec-dir announces --listen: give that too, or leave this out"),
         ];
         for (args, why) in cases {
@@ -269,6 +286,14 @@ mod tests {
         }
         // As a managed plugin's setting that is not set.
         assert_eq!(config("--metrics-listen=").unwrap().metrics_listen, None);
+    }
+
+    #[test]
+    fn without_a_time_there_is_no_idle_exit() {
+        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+        for (stated, limit) in [("", None), ("0", None), ("0s", None), ("10m", minutes(10))] {
+            assert_eq!(config(&format!("--idle-exit={stated}")).unwrap().idle_exit, limit);
+        }
     }
 
     #[test]

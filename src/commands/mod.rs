@@ -8,6 +8,7 @@ mod ls;
 mod output;
 mod prune;
 mod serve;
+mod systemd;
 mod trash;
 
 use std::io::{self, Write};

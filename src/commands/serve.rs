@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::systemd::{self, Passed, Told};
 use crate::cli::{self, Cli, Command};
 use crate::config::Config;
 use crate::metrics::Purge;
@@ -23,7 +24,7 @@ use crate::volume::availability::Change;
 use crate::volume::collect::Reason;
 use crate::volume::options::Fixture;
 use crate::volume::{Driver, Settings};
-use crate::{log, store, sys};
+use crate::{log, store};
 
 /// How often the root is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -46,15 +47,23 @@ pub fn serve(args: cli::Serve) -> Result<(), Failure> {
         },
     };
     // First of all: nothing else may have taken the descriptor.
-    let inherited = sys::socket::inherited_listener()
-        .map_err(|error| Failure::Failed(format!("the inherited socket: {error}")))?;
+    let passed = systemd::sockets()?;
+    if let Some(limit) = config.idle_exit
+        && passed.plugin.is_none()
+    {
+        return Err(Failure::Usage(format!(
+            "--idle-exit {}: afterwards nobody would listen; have systemd pass the socket (a \
+             .socket unit), or leave this out",
+            humantime::format_duration(limit)
+        )));
+    }
     log::start(config.log_level, config.log_format)
         .map_err(|error| Failure::Failed(format!("the log: {error}")))?;
     // Whatever a mode is not stated for is private.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     raise_descriptor_limit();
     let runtime = runtime().map_err(|error| Failure::Failed(format!("the reactor: {error}")))?;
-    let served = runtime.block_on(run(config, inherited));
+    let served = runtime.block_on(run(config, passed));
     // Threads that still wait for a disk do not hold up the exit.
     runtime.shutdown_background();
     log::flush();
@@ -76,7 +85,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().max_blocking_threads(SLOTS + SPARE_THREADS).build()
 }
 
-async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<(), Failure> {
+async fn run(config: Config, passed: Passed) -> Result<(), Failure> {
     // Before anything else: as PID 1 of a plugin, a signal without a handler is
     // lost.
     let stop = stopped().map_err(|error| Failure::Failed(format!("signals: {error}")))?;
@@ -84,12 +93,15 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
         let path = path.display().to_string();
         move |error: io::Error| Failure::Failed(format!("{path}: {error}"))
     };
-    let mut listeners = match inherited {
-        Some(socket) => Listeners::inherited(socket),
-        None => Listeners::bind(&config.socket),
-    }
-    .map_err(at(&config.socket))?;
-    let mut url = format!("unix://{}", config.socket.display());
+    let of_another_kind = |kind: &'static str| {
+        move |error| Failure::Failed(format!("the inherited socket: it must be {kind}: {error}"))
+    };
+    let mut listeners = match passed.plugin {
+        Some(socket) => Listeners::inherited(socket).map_err(of_another_kind("a Unix socket"))?,
+        None => Listeners::bind(&config.socket).map_err(at(&config.socket))?,
+    };
+    let path = listeners.path().unwrap_or_else(|| config.socket.clone());
+    let mut url = format!("unix://{}", path.display());
     if let Some(address) = config.listen {
         let listening = listeners.add_tcp(address).await;
         let address =
@@ -99,6 +111,11 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
             let name = config.socket.file_stem().unwrap_or_default().to_string_lossy();
             listeners.announce(dir, &name, address).map_err(at(dir))?;
         }
+    }
+    if let Some(socket) = passed.metrics {
+        let address = listeners.add_inherited_metrics(socket);
+        let address = address.map_err(of_another_kind("a TCP socket, to serve metrics on"))?;
+        tracing::info!(listen = format!("http://{address}/metrics"), "serving metrics");
     }
     if let Some(address) = config.metrics_listen {
         listen_for_metrics(&mut listeners, address).await;
@@ -131,9 +148,29 @@ async fn run(config: Config, inherited: Option<std::os::fd::OwnedFd>) -> Result<
     let app = Arc::new(App::new(driver, config.scope, config.metrics_volumes));
     spawn("check", Arc::clone(&app), watch_root).map_err(at(&config.root))?;
     spawn("collect", Arc::clone(&app), collect_garbage).map_err(at(&config.root))?;
-    server::serve(listeners, app, stop).await;
+    let told = Told::ready(&app);
+    let shutdown = async {
+        tokio::select! {
+            () = stop => {}
+            () = idle(&app, config.idle_exit) => {
+                tracing::info!("nothing was asked for long: the next request starts it again");
+            }
+        }
+        if let Some(told) = told {
+            told.stopping();
+        }
+    };
+    server::serve(listeners, Arc::clone(&app), shutdown).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until nothing has been going on for `limit`; without one, for ever.
+async fn idle(app: &App, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => app.idle(limit).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Listens for those who want metrics. Engines must not suffer where that is not

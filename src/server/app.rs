@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::activity::Activity;
 use super::reply::{Failure, Reply};
 use super::wire;
 use crate::metrics::Metrics;
@@ -23,6 +24,12 @@ const SLOT_WAIT: Duration = Duration::from_secs(4);
 /// How often a read that waits looks whether the disk is known to hang.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a look whether the driver may end waits for the disk.
+const IDLE_LOOK: Duration = Duration::from_secs(4);
+
+/// How soon after one such look there may be the next.
+const IDLE_AGAIN: Duration = Duration::from_secs(1);
+
 /// The driver, and what the server keeps beside it.
 #[derive(Debug)]
 pub struct App {
@@ -34,6 +41,8 @@ pub struct App {
     pub metrics: Metrics,
     /// How many volumes have metrics of their own.
     pub(super) metrics_volumes: usize,
+    /// What engines, and whoever watches the driver, are doing.
+    pub(super) activity: Arc<Activity>,
     slots: Arc<Semaphore>,
     /// Held while a scrape looks at the root: on a disk that hangs, one hangs.
     pub(super) looking: Arc<Semaphore>,
@@ -44,7 +53,8 @@ impl App {
     pub fn new(driver: Arc<Driver>, scope: Scope, metrics_volumes: usize) -> Self {
         let slots = Arc::new(Semaphore::new(SLOTS));
         let looking = Arc::new(Semaphore::new(1));
-        Self { driver, scope, metrics: Metrics::new(), metrics_volumes, slots, looking }
+        let activity = Arc::new(Activity::default());
+        Self { driver, scope, metrics: Metrics::new(), metrics_volumes, activity, slots, looking }
     }
 
     /// Tells the driver that an engine begins, and the engine what the driver is.
@@ -89,6 +99,30 @@ impl App {
             }
             drop(slot);
         }));
+    }
+
+    /// Waits until the driver may end without a loss: for `limit` nothing was asked,
+    /// nothing is running, and no volume is on its way. Where that cannot be told it
+    /// waits on.
+    pub async fn idle(&self, limit: Duration) {
+        loop {
+            let quiet = self.activity.quiet_for();
+            if quiet < limit {
+                sleep(limit - quiet).await;
+                continue;
+            }
+            let at_rest = self.on_disk(IDLE_LOOK, |driver| Ok(driver.is_at_rest())).await;
+            // A request may have come since the look began.
+            if self.activity.quiet_for() < limit {
+                continue;
+            }
+            // An operation may go on when its client has gone.
+            let running = self.slots.available_permits() < SLOTS;
+            if at_rest.unwrap_or(false) && !running {
+                return;
+            }
+            sleep(limit.max(IDLE_AGAIN)).await;
+        }
     }
 
     /// As [`App::on_disk`], for an operation that changes nothing: it is not

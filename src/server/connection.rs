@@ -8,8 +8,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::activity::{Activity, Running};
 use super::app::App;
 use super::routes;
 
@@ -50,7 +51,7 @@ where
     S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send,
 {
     let fd: RawFd = stream.as_raw_fd();
-    let phase = Arc::new(Phase::default());
+    let phase = Arc::new(Phase::new(&app));
     let stream = Patient { stream, phase: Arc::clone(&phase), slow: None };
     let service = service_fn(|request: Request<Incoming>| {
         phase.set(Phase::REQUEST);
@@ -90,8 +91,15 @@ pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
 }
 
 /// What a connection is doing.
-#[derive(Debug, Default)]
-struct Phase(AtomicU8);
+#[derive(Debug)]
+struct Phase {
+    phase: AtomicU8,
+    activity: Arc<Activity>,
+    /// While a head or a request is not done.
+    asked: Mutex<Option<Running>>,
+    /// While the client does not read what is written.
+    unread: Mutex<Option<Running>>,
+}
 
 impl Phase {
     /// Between two requests, for as long as the client likes.
@@ -101,12 +109,36 @@ impl Phase {
     /// A head was read, and its request is not answered yet.
     const REQUEST: u8 = 2;
 
+    fn new(app: &App) -> Self {
+        Self {
+            phase: AtomicU8::new(Self::IDLE),
+            activity: Arc::clone(&app.activity),
+            asked: Mutex::default(),
+            unread: Mutex::default(),
+        }
+    }
+
     fn set(&self, phase: u8) {
-        self.0.store(phase, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+        self.note(&self.asked, phase != Self::IDLE);
     }
 
     fn is(&self, phase: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == phase
+        self.phase.load(Ordering::Relaxed) == phase
+    }
+
+    /// Notes whether a write waits for the client to read, and returns it.
+    fn written<T>(&self, write: Poll<T>) -> Poll<T> {
+        self.note(&self.unread, write.is_pending());
+        write
+    }
+
+    fn note(&self, what: &Mutex<Option<Running>>, runs: bool) {
+        // A panic leaves either in its place.
+        let mut running = what.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() != runs {
+            *running = runs.then(|| self.activity.begin());
+        }
     }
 }
 
@@ -152,7 +184,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.phase.written(write)
     }
 
     fn poll_write_vectored(
@@ -160,7 +193,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.phase.written(write)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
@@ -32,7 +32,7 @@ pub struct Listeners {
     tcp: Option<TcpListener>,
     spec: Option<Spec>,
     /// Where metrics are served, and nothing else.
-    metrics: Option<TcpListener>,
+    metrics: Vec<TcpListener>,
 }
 
 impl Listeners {
@@ -42,8 +42,16 @@ impl Listeners {
     /// # Errors
     /// It is not a Unix socket that can be listened on.
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
-        let unix = listen_on(StdUnixListener::from(socket))?;
-        Ok(Self { unix, file: None, tcp: None, spec: None, metrics: None })
+        let listener = StdUnixListener::from(socket);
+        // It asks what kind of address that is.
+        listener.local_addr()?;
+        let unix = listen_on(listener)?;
+        Ok(Self { unix, file: None, tcp: None, spec: None, metrics: Vec::new() })
+    }
+
+    /// Returns the path at which engines find the driver, if it has one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.unix.local_addr().ok()?.as_pathname().map(Path::to_path_buf)
     }
 
     /// Listens on a socket of our own at `path`, which only our user may use,
@@ -63,7 +71,7 @@ impl Listeners {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         let file = UnixSocket { path: path.to_path_buf(), identity: identity(path)? };
         let unix = listen_on(listener)?;
-        Ok(Self { unix, file: Some(file), tcp: None, spec: None, metrics: None })
+        Ok(Self { unix, file: Some(file), tcp: None, spec: None, metrics: Vec::new() })
     }
 
     /// Listens on `address` too, and returns the address with its port.
@@ -85,13 +93,26 @@ impl Listeners {
     pub async fn add_metrics(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        self.metrics = Some(listener);
+        self.metrics.push(listener);
         Ok(address)
     }
 
-    /// Returns the listener of [`Listeners::add_metrics`], which is served apart.
-    pub(super) fn take_metrics(&mut self) -> Option<TcpListener> {
-        self.metrics.take()
+    /// Listens for those who want metrics on a socket that a service manager handed
+    /// over, and returns its address.
+    ///
+    /// # Errors
+    /// It is not a TCP socket that can be listened on.
+    pub fn add_inherited_metrics(&mut self, socket: OwnedFd) -> io::Result<SocketAddr> {
+        let listener = StdTcpListener::from(socket);
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        self.metrics.push(TcpListener::from_std(listener)?);
+        Ok(address)
+    }
+
+    /// Returns the listeners for metrics, which are served apart.
+    pub(super) fn take_metrics(&mut self) -> Vec<TcpListener> {
+        std::mem::take(&mut self.metrics)
     }
 
     /// Announces `address` as the driver `name` in the directory `dir`.

@@ -50,16 +50,19 @@ pub(super) async fn serve(
             listener.accept().await.map(|(stream, _)| (slot, stream))
         };
         let next = tokio::select! {
+            // Who waits on a socket that was handed to us is for the next process.
+            biased;
             () = drained(&mut draining) => return,
             next = next => next,
         };
         match next {
             Ok((slot, stream)) => {
                 let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
+                let running = app.activity.begin();
                 tokio::spawn(async move {
                     // Ignoring the time that was up: who is that slow is left.
                     let _late = timeout(SLOW, serve_one(stream, app, draining)).await;
-                    drop((slot, alive));
+                    drop((slot, running, alive));
                 });
             }
             Err(error) => {

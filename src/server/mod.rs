@@ -12,6 +12,7 @@
 //! # Drain
 //! See [`serve`].
 
+mod activity;
 pub mod app;
 mod body;
 mod connection;
@@ -64,7 +65,7 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
         });
     };
 
-    if let Some(listener) = listeners.take_metrics() {
+    for listener in listeners.take_metrics() {
         let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
         tokio::spawn(metrics_listener::serve(listener, app, draining, alive));
     }
@@ -75,7 +76,11 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
             biased;
             () = &mut shutdown => break,
             accepted = listeners.accept() => match accepted {
-                Ok(stream) => spawn(stream),
+                Ok(stream) => {
+                    // Whoever has just connected is about to ask.
+                    app.activity.touch();
+                    spawn(stream);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_REST).await;

@@ -92,6 +92,15 @@ impl Root {
         Ok(entries)
     }
 
+    /// Returns whether nothing is on its way: no volume is being built, and none is
+    /// being deleted or was left half deleted.
+    ///
+    /// # Errors
+    /// `staging/` cannot be read.
+    pub fn is_settled(&self) -> Result<bool> {
+        self.staging.dirs().map(|trees| trees.is_empty())
+    }
+
     /// Returns the bytes of the record in an entry of the trash, or `None` where
     /// it has none.
     ///

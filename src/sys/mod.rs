@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod mountinfo;
+pub mod notify;
 pub mod process;
 pub mod random;
 pub mod socket;

@@ -10,34 +10,37 @@ use nix::sys::socket::{getsockopt, sockopt};
 /// The first descriptor that sd_listen_fds(3) hands over.
 const FIRST: i32 = 3;
 
-/// Takes the listening socket that was passed by the protocol of
-/// sd_listen_fds(3), or `None` where none was meant for this process.
+/// What sd_listen_fds_with_names(3) calls a socket that was given no name.
+const UNNAMED: &str = "unknown";
+
+/// Takes the listening sockets that were passed by the protocol of
+/// sd_listen_fds_with_names(3), each with its name; none where none was meant for
+/// this process.
 ///
 /// `LISTEN_PID` is compared as well as `LISTEN_FDS` read: the variables are
-/// inherited by children, and a child must not take its parent's descriptor.
+/// inherited by children, and a child must not take its parent's descriptors.
 /// Call it once, before anything else opens a descriptor.
 ///
 /// # Errors
-/// More than one socket was passed, or the descriptor is not a listening socket.
-pub fn inherited_listener() -> io::Result<Option<OwnedFd>> {
+/// There are not as many names as sockets, or a descriptor is not a listening
+/// socket.
+pub fn passed() -> io::Result<Vec<(String, OwnedFd)>> {
     let ours = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
     if ours != Some(std::process::id()) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok());
-    match count {
-        None | Some(0) => return Ok(None),
-        Some(1) => {}
-        Some(more) => {
-            return Err(io::Error::other(format!(
-                "LISTEN_FDS={more}: dirvol serves one socket; pass exactly one"
-            )));
-        }
-    }
-    // SAFETY: LISTEN_PID names this process, so by sd_listen_fds(3) descriptor 3
-    // is open and was given to us; this function is called once, so nobody else
-    // owns it.
-    let listener = unsafe { OwnedFd::from_raw_fd(FIRST) };
+    let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u16>().ok());
+    let count = usize::from(count.unwrap_or_default());
+    let names = names(env::var("LISTEN_FDNAMES").ok().as_deref(), count)?;
+    (FIRST..).zip(names).map(|(fd, name)| Ok((name, take(fd)?))).collect()
+}
+
+/// Takes the descriptor `fd`, which is one of those that were passed.
+fn take(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: LISTEN_PID names this process, so by sd_listen_fds(3) the descriptors
+    // that LISTEN_FDS counts are open and were given to us; `passed` is called once
+    // and takes each once, so nobody else owns it.
+    let listener = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl(&listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     if !getsockopt(&listener, sockopt::AcceptConn)? {
         return Err(io::Error::other(format!(
@@ -45,5 +48,38 @@ pub fn inherited_listener() -> io::Result<Option<OwnedFd>> {
             listener.as_raw_fd()
         )));
     }
-    Ok(Some(listener))
+    Ok(listener)
+}
+
+/// Reads `LISTEN_FDNAMES`: the names of `count` sockets.
+fn names(stated: Option<&str>, count: usize) -> io::Result<Vec<String>> {
+    let Some(stated) = stated.filter(|stated| !stated.is_empty()) else {
+        return Ok(vec![UNNAMED.to_owned(); count]);
+    };
+    let names: Vec<String> = stated.split(':').map(str::to_owned).collect();
+    if names.len() != count {
+        return Err(io::Error::other(format!(
+            "LISTEN_FDNAMES={stated} has {} names, and LISTEN_FDS is {count}",
+            names.len()
+        )));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_socket_has_its_name() {
+        let names = |stated, count| names(stated, count).map_err(|error| error.to_string());
+        let owned = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
+        assert_eq!(names(None, 0), owned(&[]));
+        assert_eq!(names(None, 2), owned(&["unknown", "unknown"]));
+        assert_eq!(names(Some(""), 1), owned(&["unknown"]));
+        assert_eq!(names(Some("plugin"), 1), owned(&["plugin"]));
+        assert_eq!(names(Some("metrics:plugin"), 2), owned(&["metrics", "plugin"]));
+        let why = "LISTEN_FDNAMES=plugin has 1 names, and LISTEN_FDS is 2";
+        assert_eq!(names(Some("plugin"), 2), Err(why.to_owned()));
+    }
 }

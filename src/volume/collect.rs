@@ -100,6 +100,17 @@ impl Driver {
         self.collector.wait();
     }
 
+    /// Returns whether the process may end without anything being left undone or
+    /// forgotten that matters: the root is served, its trash is empty, nothing is
+    /// being deleted, and nobody may be about to mount a volume. What else is
+    /// remembered of mount IDs informs only.
+    pub fn is_at_rest(&self) -> bool {
+        let Ok(root) = self.checked_root() else { return false };
+        !self.holders().any_starting()
+            && root.trash_len().is_ok_and(|entries| entries == 0)
+            && root.is_settled().unwrap_or(false)
+    }
+
     /// Deletes what was discarded; purges what is expired, and the oldest of the
     /// rest while space is low even so. An entry that somebody still has mounted
     /// is left alone, and so are all where that cannot be told. Meant for one

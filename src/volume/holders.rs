@@ -99,6 +99,12 @@ impl Holders {
         self.of(name).iter().find(recent)
     }
 
+    /// Returns whether anybody may be about to mount a volume, whichever: what was
+    /// heard last of an ID is a Mount, at most [`STARTING`] ago.
+    pub fn any_starting(&self) -> bool {
+        self.0.keys().any(|name| self.starting(name, STARTING).is_some())
+    }
+
     /// Forgets all holders of `name`, which was removed.
     pub fn forget(&mut self, name: &VolumeName) {
         self.0.remove(name);
@@ -163,11 +169,15 @@ mod tests {
         age(&mut holders, CARRIED);
         assert_eq!(holders.starting(&name(), CARRIED), None);
         assert!(holders.starting(&name(), STARTING).is_some());
+        assert!(holders.any_starting());
         assert_eq!(seen(&holders), [("x".to_owned(), 1)]);
         // A Mount of the life that is now is waited for as any other.
         holders.mount(&name(), "x");
         age(&mut holders, CARRIED);
         assert!(holders.starting(&name(), CARRIED).is_some());
+        age(&mut holders, STARTING - CARRIED);
+        assert!(!holders.any_starting());
+        assert_eq!(seen(&holders), [("x".to_owned(), 2)]);
     }
 
     #[test]

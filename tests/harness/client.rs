@@ -30,6 +30,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether the other end has closed the connection, without waiting.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let closed = !matches!(
+            self.stream.read(&mut [0]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
+        );
+        self.stream.set_nonblocking(false).unwrap();
+        closed
+    }
+}
+
 impl Client<TcpStream> {
     pub fn connect_tcp(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();

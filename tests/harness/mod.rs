@@ -109,11 +109,16 @@ impl Setup {
         self.start_with(self.command())
     }
 
+    /// Has `command` write to the log of this directory.
+    pub fn log_to(&self, command: &mut Command) {
+        let output = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+    }
+
     /// As [`Setup::start`], with a command of the test's own making.
     pub fn start_with(&self, mut command: Command) -> Serve {
+        self.log_to(&mut command);
         let log = self.path("log");
-        let output = File::options().create(true).append(true).open(&log).unwrap();
-        command.stdout(output.try_clone().unwrap()).stderr(output);
         let child = command.spawn().unwrap();
         let mut serve =
             Serve { socket: self.socket(), root: self.root(), state: self.state(), log, child };

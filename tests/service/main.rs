@@ -47,6 +47,10 @@ mod verbs;
 mod documented;
 mod drain;
 
+mod hammer;
+mod idle;
+mod systemd;
+
 mod causes;
 mod hanging;
 mod log;

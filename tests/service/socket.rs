@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -198,8 +199,13 @@ fn a_descriptor_that_cannot_be_served_is_refused() {
         assert_eq!(run(command), failure(&format!("the inherited socket: {why}")));
         assert!(!setup.socket().exists());
     };
-    let mut two = handed_over(&setup.command(), listener.into(), "2", "$$");
-    refused(&mut two, "LISTEN_FDS=2: dirvol serves one socket; pass exactly one");
+    let mut two_names = handed_over(&setup.command(), listener.into(), "1", "$$");
+    two_names.env("LISTEN_FDNAMES", "plugin:metrics");
+    refused(&mut two_names, "LISTEN_FDNAMES=plugin:metrics has 2 names, and LISTEN_FDS is 1");
+    let tcp = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut tcp_plugin = handed_over(&setup.command(), tcp(), "1", "$$");
+    let why = "it must be a Unix socket: file descriptor did not correspond to a Unix socket";
+    refused(&mut tcp_plugin, why);
     let (one_end, _other_end) = UnixStream::pair().unwrap();
     let mut connected = handed_over(&setup.command(), one_end.into(), "1", "$$");
     refused(&mut connected, "descriptor 3 from LISTEN_FDS is not a listening socket");
