@@ -5,7 +5,10 @@
 
 #![allow(unsafe_code)]
 
+pub mod credentials;
+pub mod lock;
 pub mod mountinfo;
 pub mod process;
 pub mod random;
+pub mod selinux;
 pub mod socket;

@@ -1,8 +1,11 @@
-//! Listening sockets that a service manager opened for us.
+//! Listening sockets: one that a service manager opened for us, and who has one.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{getsockopt, sockopt};
@@ -46,4 +49,22 @@ pub fn inherited_listener() -> io::Result<Option<OwnedFd>> {
         )));
     }
     Ok(Some(listener))
+}
+
+/// What proc_net_unix(5) shows of a socket that listens: `__SO_ACCEPTCON`.
+const LISTENS: &str = "00010000";
+
+/// Returns whether the process `pid` has a socket open that listens at `path`, whoever
+/// made it, as far as `/proc` shows that.
+pub fn listens(pid: u32, path: &Path) -> bool {
+    let Ok(table) = fs::read_to_string(format!("/proc/{pid}/net/unix")) else { return false };
+    let inodes = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let own = *fields.get(3)? == LISTENS && OsStr::new(fields.get(7)?) == path;
+        own.then(|| format!("socket:[{}]", fields[6]))
+    });
+    let inodes: Vec<String> = inodes.collect();
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let mut targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
 }
