@@ -121,10 +121,7 @@ fn permissions(subject: &Subject, holder: Option<u32>, report: &mut Report) {
     // Who runs the driver, where one runs; else whoever asks may be about to.
     let user = holder.and_then(|pid| fs::metadata(format!("/proc/{pid}")).ok());
     let user = user.map_or_else(|| geteuid().as_raw(), |process| process.uid());
-    report.saw(
-        PERMISSIONS,
-        format!("{} is for its owner alone, {} can be written", root.display(), state.display()),
-    );
+    report.saw(PERMISSIONS, format!("{} and {}", root.display(), state.display()));
     match fs::metadata(root) {
         Ok(meta) => {
             let mode = meta.mode() & 0o7777;
@@ -163,7 +160,7 @@ fn space(path: &Path, root: &ReadOnly, report: &mut Report) {
         Err(error) => return report.find(SPACE, &shown, error.to_string(), "see the kernel's log"),
     };
     // Not the figures: they differ from one moment to the next.
-    report.saw(SPACE, format!("{shown} has free space and inodes"));
+    report.saw(SPACE, format!("bytes and inodes of {shown}"));
     if is_low(space) {
         let finding = format!("{} MiB of {} MiB are free", space.free >> 20, space.total >> 20);
         let cure = "free space: below a tenth, or 20 GiB, the trash is emptied";
@@ -183,6 +180,15 @@ fn space(path: &Path, root: &ReadOnly, report: &mut Report) {
 /// Reads every volume, and returns the names of all that lies there.
 fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
     let report = &mut disk.report;
+    let mode = selinux::mode();
+    report.saw(
+        SELINUX,
+        match mode {
+            Mode::Off => "it is off",
+            Mode::Permissive => "it is permissive",
+            Mode::Enforcing => "it is enforcing",
+        },
+    );
     let entries = match root.volumes() {
         Ok(Some(entries)) => entries,
         Ok(None) => {
@@ -195,7 +201,6 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
             return HashSet::new();
         }
     };
-    let mode = selinux::mode();
     for entry in &entries {
         let name = entry.name.clone().and_then(VolumeName::from_file);
         let Some(name) = name else {
@@ -222,15 +227,7 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
         }
         disk.volumes.push(name);
     }
-    report.saw(VOLUMES, format!("{} were read", disk.volumes.len()));
-    report.saw(
-        SELINUX,
-        match mode {
-            Mode::Off => "it is off",
-            Mode::Permissive => "it refuses nothing",
-            Mode::Enforcing => "the volumes are labelled for containers",
-        },
-    );
+    report.saw(VOLUMES, format!("{} read", disk.volumes.len()));
     entries.into_iter().filter_map(|entry| entry.name).collect()
 }
 
@@ -242,7 +239,7 @@ fn leftovers(
     served: bool,
     report: &mut Report,
 ) -> crate::store::Result<()> {
-    report.saw(LEFTOVERS, "nothing is there that is not ours");
+    report.saw(LEFTOVERS, "volumes, trash, staging and the names in the state directory");
     for entry in root.foreign_in_trash()? {
         let subject = format!("{:?} in the trash", entry.shown);
         report.find(LEFTOVERS, &subject, "it is no entry of the trash", "move it away");

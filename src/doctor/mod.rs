@@ -73,7 +73,7 @@ pub struct Report {
 pub struct Looked {
     /// Which of [`CHECKS`].
     pub check: &'static str,
-    /// What was seen there.
+    /// What that is, and what is plain to see of it.
     pub saw: String,
 }
 

@@ -127,9 +127,9 @@ pub fn lock(root: &Path, holders: &[u32], sockets: &Sockets, report: &mut Report
             format!("{by} holds the lock, and does not listen at {socket}"),
             "give the --socket that it has; or start it anew with this one",
         ),
-        // One that a service manager listens for has a socket that this made.
+        // A service manager that made the socket has it open too.
         Listener::Driver { pid: Some(pid), .. }
-            if *pid != holder && !socket::listens(holder, &sockets.path) =>
+            if *pid != holder && !socket::share_listener(holder, *pid, &sockets.path) =>
         {
             report.find(
                 LOCK,
