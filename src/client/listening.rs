@@ -4,13 +4,16 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Method;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use serde::Deserialize;
-use tokio::net::UnixStream;
 
 use super::{Error, PLUGINS, SOCKET, send};
 
@@ -65,23 +68,20 @@ pub fn candidates() -> io::Result<Vec<PathBuf>> {
 }
 
 /// Finds out who listens at `socket`; it waits for `limit` at most.
-pub fn listener(socket: &Path, limit: Duration) -> Listener {
+pub fn listener(path: &Path, limit: Duration) -> Listener {
     #[derive(Deserialize)]
     struct Health {
         status: String,
         reason: Option<String>,
     }
-    let pid = match peer(socket, limit) {
+    let pid = match peer(path) {
         Ok(pid) => pid,
-        Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::NotFound => Listener::Absent,
-                io::ErrorKind::ConnectionRefused => Listener::Stale,
-                _ => Listener::Mute(error.to_string()),
-            };
-        }
+        Err(Errno::ENOENT) => return Listener::Absent,
+        Err(Errno::ECONNREFUSED) => return Listener::Stale,
+        Err(Errno::EAGAIN) => return Listener::Mute("it accepts no connections".into()),
+        Err(errno) => return Listener::Mute(io::Error::from(errno).to_string()),
     };
-    let answer = match send(socket, &Method::GET, "/healthz", Vec::new(), limit) {
+    let answer = match send(path, &Method::GET, "/healthz", Vec::new(), limit) {
         Ok(answer) => answer,
         Err(Error::Unreachable(why) | Error::Failed(why)) => return Listener::Mute(why),
     };
@@ -94,14 +94,13 @@ pub fn listener(socket: &Path, limit: Duration) -> Listener {
     }
 }
 
-/// Connects, and returns who made the socket that was connected to.
-fn peer(socket: &Path, limit: Duration) -> io::Result<Option<u32>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let connect = async { tokio::time::timeout(limit, UnixStream::connect(socket)).await };
-    let stream = runtime.block_on(connect).map_err(|_| {
-        let seconds = limit.as_secs();
-        io::Error::other(format!("it has accepted no connection for {seconds} s"))
-    })??;
+/// Connects without waiting, and returns who made the socket that was connected to. A
+/// queue of connections that is full is told at once, unix(7).
+fn peer(path: &Path) -> nix::Result<Option<u32>> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let pid = getsockopt(&stream, PeerCredentials)?.pid();
     // Whoever is in no process namespace that is seen from here has the pid 0.
-    Ok(stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0))
+    Ok(u32::try_from(pid).ok().filter(|&pid| pid != 0))
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::{LEFTOVERS, PERMISSIONS, ROOT, Report, SELINUX, SPACE, Subject, VOLUMES};
+use super::{HEALTH, LEFTOVERS, PERMISSIONS, ROOT, Report, SELINUX, SPACE, Subject};
 use crate::store::{FileName, OpenError, ReadOnly, Remembered, State};
 use crate::sys::selinux::{self, CONTAINER_FILE, Mode};
 use crate::volume::collect::{has_few_inodes, is_low};
@@ -193,11 +193,11 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
         Ok(Some(entries)) => entries,
         Ok(None) => {
             let finding = "it has lost the directory of its volumes";
-            report.find(VOLUMES, &path.display(), finding, "restore it from a copy");
+            report.find(HEALTH, &path.display(), finding, "restore it from a copy");
             return HashSet::new();
         }
         Err(error) => {
-            report.find(VOLUMES, &path.display(), error.to_string(), "see the kernel's log");
+            report.find(HEALTH, &path.display(), error.to_string(), "see the kernel's log");
             return HashSet::new();
         }
     };
@@ -218,7 +218,7 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
             let whole = crate::store::layout::mountpoint(path, name.file());
             let cure =
                 format!("mend it or move it away, {}", whole.parent().unwrap_or(&whole).display());
-            report.find(VOLUMES, &format!("volume {name}"), why, cure);
+            report.find(HEALTH, &format!("volume {name}"), why, cure);
         }
         if let (Mode::Enforcing, Some(why)) = (mode, &volume.mislabelled) {
             let data = crate::store::layout::mountpoint(path, name.file());
@@ -227,8 +227,12 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
         }
         disk.volumes.push(name);
     }
-    report.saw(VOLUMES, format!("{} read", disk.volumes.len()));
+    report.saw(HEALTH, counted(disk.volumes.len()));
     entries.into_iter().filter_map(|entry| entry.name).collect()
+}
+
+fn counted(volumes: usize) -> String {
+    if volumes == 1 { "1 volume read".into() } else { format!("{volumes} volumes read") }
 }
 
 fn leftovers(
@@ -254,8 +258,8 @@ fn leftovers(
     // A volume that was made or removed meanwhile is not in both.
     let still: HashSet<FileName> =
         State::remembered(&subject.state_dir)?.seen.into_iter().collect();
-    let mut gone: Vec<&FileName> =
-        seen.iter().filter(|name| !listed.contains(*name) && still.contains(*name)).collect();
+    let gone = seen.iter().filter(|name| !listed.contains(*name) && still.contains(*name));
+    let mut gone: Vec<VolumeName> = gone.cloned().filter_map(VolumeName::from_file).collect();
     gone.sort_unstable();
     for name in gone {
         let finding =

@@ -31,13 +31,13 @@ const DISK_HANGS: &str = "the disk has not answered for 20 s";
 
 /// What is looked at, in the order in which it is told.
 pub const CHECKS: [&str; 10] =
-    [ROOT, LOCK, PERMISSIONS, SPACE, VOLUMES, LEFTOVERS, SOCKETS, UNITS, ENGINES, SELINUX];
+    [ROOT, LOCK, PERMISSIONS, SPACE, HEALTH, LEFTOVERS, SOCKETS, UNITS, ENGINES, SELINUX];
 
 const ROOT: &str = "root";
 const LOCK: &str = "lock";
 const PERMISSIONS: &str = "permissions";
 const SPACE: &str = "space";
-const VOLUMES: &str = "volumes";
+const HEALTH: &str = "health";
 const LEFTOVERS: &str = "leftovers";
 const SOCKETS: &str = "sockets";
 const UNITS: &str = "units";

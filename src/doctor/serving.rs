@@ -1,6 +1,5 @@
 //! Who serves: the sockets, and the root's lock.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,9 +25,9 @@ impl Sockets {
 /// Looks at the driver's socket, and at others that may be ours.
 pub fn look(own: &Path, report: &mut Report) -> Sockets {
     let listener = listening::listener(own, LIMIT);
-    let mut paths = BTreeSet::from([own.to_path_buf()]);
+    let mut paths = vec![own.to_path_buf()];
     match listening::candidates() {
-        Ok(candidates) => paths.extend(candidates),
+        Ok(candidates) => paths.extend(candidates.into_iter().filter(|path| path != own)),
         Err(error) => {
             let subject = "the directory of plugins' sockets";
             report.find(SOCKETS, &subject, error.to_string(), "run this as root");
@@ -41,7 +40,8 @@ pub fn look(own: &Path, report: &mut Report) -> Sockets {
         };
         judge(path, &found, report);
     }
-    let directories: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    let mut directories: Vec<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    directories.dedup();
     for directory in directories {
         // One that is missing is made by the driver, for its user alone.
         let Ok(meta) = fs::metadata(directory) else { continue };

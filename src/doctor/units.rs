@@ -1,7 +1,6 @@
 //! The order in which systemd starts the driver and the engine, read from the files
 //! of its units, systemd.unit(5).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +12,14 @@ const ENGINE: &str = "docker.service";
 
 /// Looks at the units of the driver in `dirs`; the first of a name counts.
 pub fn look(dirs: &[PathBuf], report: &mut Report) {
-    let mut units: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut units: Vec<(String, PathBuf)> = Vec::new();
     for dir in dirs {
         for path in paths_in(dir) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let is_unit = name.ends_with(".service") || name.ends_with(".socket");
-            if name.starts_with("dirvol") && is_unit {
-                units.entry(name).or_insert(path);
+            let known = || units.iter().any(|(known, _)| *known == name);
+            if name.starts_with("dirvol") && is_unit && !known() {
+                units.push((name, path));
             }
         }
     }
@@ -40,7 +40,7 @@ pub fn look(dirs: &[PathBuf], report: &mut Report) {
         }
         let socket = name.replace(".service", ".socket");
         if name.ends_with(".service")
-            && units.contains_key(&socket)
+            && units.iter().any(|(name, _)| *name == socket)
             && is_enabled(dirs, name)
             && !is_enabled(dirs, &socket)
         {

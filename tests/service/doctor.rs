@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::expect::neutral;
 use crate::harness::{Setup, tree};
-use crate::mounts::{HangingDisk, bind, in_own_mounts, mount_memory, set_read_only};
+use crate::mounts::{bind, in_own_mounts, mount_memory, set_read_only};
 use crate::program::{Ended, run};
 
 /// The id of a root in its neutral form.
@@ -26,7 +26,7 @@ pub fn doctor(setup: &Setup, args: &[&str]) -> Ended {
 }
 
 /// As [`doctor`], where the disk cannot be looked at.
-fn doctor_anywhere(setup: &Setup, args: &[&str]) -> Ended {
+pub fn doctor_anywhere(setup: &Setup, args: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
     command.args(["doctor", "--root"]).arg(setup.root()).arg("--state-dir").arg(setup.state());
     command.arg("--socket").arg(setup.socket()).arg("--unit-dir").arg(setup.path("units"));
@@ -45,7 +45,7 @@ const STOPPED: [(&str, &str); 10] = [
     ("lock", "nobody holds that of DIR/root"),
     ("permissions", "DIR/root and DIR/state"),
     ("space", "bytes and inodes of DIR/root"),
-    ("volumes", "1 read"),
+    ("health", "1 volume read"),
     ("leftovers", "volumes, trash, staging and the names in the state directory"),
     ("sockets", "DIR/dirvol.sock is not there"),
     ("units", "systemd has none of dirvol's"),
@@ -85,7 +85,7 @@ pub fn but(other: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'stati
 
 /// As [`STOPPED`], where the root cannot be looked at.
 pub fn no_root() -> Vec<(&'static str, &'static str)> {
-    let without = ["lock", "permissions", "space", "volumes", "leftovers", "selinux"];
+    let without = ["lock", "permissions", "space", "health", "leftovers", "selinux"];
     but(&without.map(|check| (check, "")))
 }
 
@@ -121,7 +121,7 @@ fn a_host_that_is_well_is_told_check_by_check() {
              lock         ok     process {pid} (dirvol) holds that of DIR/root\n\
              permissions  ok     DIR/root and DIR/state\n\
              space        ok     bytes and inodes of DIR/root\n\
-             volumes      ok     1 read\n\
+             health       ok     1 volume read\n\
              leftovers    ok     volumes, trash, staging and the names in the state directory\n\
              sockets      ok     DIR/dirvol.sock is served by process {pid} (dirvol)\n\
              units        ok     systemd has none of dirvol's\n\
@@ -144,8 +144,8 @@ fn a_program_is_told_the_same() {
             "root",
             "permissions",
             "space",
-            "volumes",
             "selinux",
+            "health",
             "leftovers",
             "lock",
             "units",
@@ -183,19 +183,12 @@ fn a_root_that_is_missing_is_found() {
 
 #[test]
 fn a_root_that_is_a_file_is_found() {
-    let file = |setup: &Setup| {
-        fs::rename(setup.root(), setup.path("away")).unwrap();
-        symlink_to_a_file(setup);
-    };
     let found = ("root", "DIR/root: it is not a directory; give another --root");
     served_once(|setup| {
-        file(setup);
+        fs::rename(setup.root(), setup.path("away")).unwrap();
+        fs::write(setup.root(), "").unwrap();
         assert_eq!(doctor_anywhere(setup, &[]), told(&no_root(), &[found]));
     });
-}
-
-fn symlink_to_a_file(setup: &Setup) {
-    fs::write(setup.root(), "").unwrap();
 }
 
 #[test]
@@ -322,20 +315,20 @@ fn volumes_that_cannot_be_read_are_found_each_with_its_reason() {
             fs::write(setup.state().join("seen/none"), "").unwrap();
             fs::write(volumes.join("file"), "").unwrap();
         },
-        &but(&[("volumes", "3 read")]),
+        &but(&[("health", "3 volumes read")]),
         &[
             (
-                "volumes",
+                "health",
                 "volume db: its record cannot be used: expected ident at line 1 column 2; mend \
                  it or move it away, DIR/root/volumes/db",
             ),
             (
-                "volumes",
+                "health",
                 "volume file: it is not a directory; mend it or move it away, \
                  DIR/root/volumes/file",
             ),
             (
-                "volumes",
+                "health",
                 "volume none: it has no volume.json; mend it or move it away, \
                  DIR/root/volumes/none",
             ),
@@ -345,7 +338,7 @@ fn volumes_that_cannot_be_read_are_found_each_with_its_reason() {
         |setup| fs::remove_dir(setup.root().join("volumes/db/data")).unwrap(),
         &STOPPED,
         &[(
-            "volumes",
+            "health",
             "volume db: its data directory is missing; mend it or move it away, \
              DIR/root/volumes/db",
         )],
@@ -356,10 +349,7 @@ fn volumes_that_cannot_be_read_are_found_each_with_its_reason() {
             fs::remove_file(setup.state().join("seen/db")).unwrap();
         },
         &STOPPED,
-        &[(
-            "volumes",
-            "DIR/root: it has lost the directory of its volumes; restore it from a copy",
-        )],
+        &[("health", "DIR/root: it has lost the directory of its volumes; restore it from a copy")],
     );
 }
 
@@ -394,17 +384,4 @@ fn what_is_left_over_is_found() {
             ),
         ],
     );
-}
-
-#[test]
-fn a_disk_that_hangs_is_found_and_not_waited_for() {
-    served_once(|setup| {
-        let _disk = HangingDisk::mount(&setup.root());
-        let found = [(
-            "root",
-            "DIR/root: the disk has not answered for 20 s; see the kernel's log for it; nothing \
-             else of the root was looked at",
-        )];
-        assert_eq!(doctor_anywhere(setup, &[]), told(&no_root(), &found));
-    });
 }

@@ -1,4 +1,5 @@
-//! `dirvol doctor`: what is found of drivers, sockets, units and engines.
+//! `dirvol doctor`: what is found of drivers, sockets, units and engines, and that it
+//! waits for nothing for ever.
 
 use std::fs;
 use std::io::Read;
@@ -9,10 +10,10 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::doctor::{but, doctor, no_root, served_once, told};
+use crate::doctor::{but, doctor, doctor_anywhere, no_root, served_once, told};
 use crate::engines::Engine;
 use crate::harness::{Serve, Setup};
-use crate::mounts::{in_own_mounts, mount_memory};
+use crate::mounts::{HangingDisk, in_own_mounts, mount_memory};
 
 const STALE: &str = "nobody listens there: dockerd waits 15 s for each volume of this driver it \
                      knows; start the driver; or, if it is given up, rm";
@@ -48,9 +49,9 @@ fn a_socket_that_nobody_listens_on_is_found_wherever_it_is() {
         }
         let line = |path: &str| format!("{path}: {STALE} {path}");
         let found = [
+            line("DIR/dirvol.sock"),
             line("/run/docker/plugins/0a/dirvol.sock"),
             line("/run/docker/plugins/dirvol-ssd.sock"),
-            line("DIR/dirvol.sock"),
         ];
         let found = found.each_ref().map(|line| ("sockets", line.as_str()));
         assert_eq!(doctor(setup, &[]), told(&but(&[]), &found));
@@ -266,7 +267,7 @@ fn the_usual_places_are_looked_at() {
             ("lock", ""),
             ("permissions", ""),
             ("space", ""),
-            ("volumes", ""),
+            ("health", ""),
             ("leftovers", ""),
             ("sockets", "/run/docker/plugins/dirvol.sock is not there"),
             ("units", "systemd has none of dirvol's"),
@@ -276,5 +277,18 @@ fn the_usual_places_are_looked_at() {
         let found = "/var/lib/dirvol: it does not exist; mount its disk, give --root, or make it \
                      with 'dirvol init /var/lib/dirvol'";
         assert_eq!(ended, told(&well, &[("root", found)]));
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_is_found_and_not_waited_for() {
+    served_once(|setup| {
+        let _disk = HangingDisk::mount(&setup.root());
+        let found = [(
+            "root",
+            "DIR/root: the disk has not answered for 20 s; see the kernel's log for it; nothing \
+             else of the root was looked at",
+        )];
+        assert_eq!(doctor_anywhere(setup, &[]), told(&no_root(), &found));
     });
 }

@@ -46,7 +46,7 @@ fn a_new_volume_is_labelled_for_containers_and_an_older_one_is_told_of() {
             "volume older: {why}; chcon -R system_u:object_r:container_file_t:s0 \
              DIR/root/volumes/older/data"
         );
-        let well = |selinux| but(&[("volumes", "2 read"), ("selinux", selinux)]);
+        let well = |selinux| but(&[("health", "2 volumes read"), ("selinux", selinux)]);
         let enforcing = told(&well("it is enforcing"), &[("selinux", &found)]);
         assert_eq!(doctor(&setup, &[]), enforcing);
         fs::write(ENFORCE, "0").unwrap();
