@@ -63,7 +63,7 @@ mod tests {
     fn whoever_holds_the_lock_is_found_and_nobody_else() {
         let dir = tempfile::tempdir().unwrap();
         let file = fs::File::open(dir.path()).unwrap();
-        assert_eq!(holders(file.as_fd()).unwrap(), []);
+        assert_eq!(holders(file.as_fd()).unwrap(), [0u32; 0]);
         file.lock().unwrap();
         assert_eq!(holders(file.as_fd()).unwrap(), [std::process::id()]);
     }

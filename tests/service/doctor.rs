@@ -115,6 +115,8 @@ fn a_host_that_is_well_is_told_check_by_check() {
         assert_eq!(doctor(setup, &[]), told(&STOPPED, &[]));
         let serve = setup.serve();
         let pid = serve.pid();
+        // What is staged is being built or deleted.
+        fs::create_dir(setup.root().join("staging/x")).unwrap();
         let expected = format!(
             "CHECK        STATE  WHAT\n\
              root         ok     DIR/root is root {ID}\n\

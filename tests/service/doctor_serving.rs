@@ -277,6 +277,7 @@ fn the_usual_places_are_looked_at() {
         let found = "/var/lib/dirvol: it does not exist; mount its disk, give --root, or make it \
                      with 'dirvol init /var/lib/dirvol'";
         assert_eq!(ended, told(&well, &[("root", found)]));
+        assert_eq!(crate::harness::tree(Path::new("/var/lib")), [""; 0], "nothing is made");
     });
 }
 
