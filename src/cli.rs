@@ -85,6 +85,13 @@ pub enum Command {
     /// engine at $DOCKER_HOST, /run/docker.sock and /run/podman/podman.sock is asked. Where
     /// none can be, nothing is removed unless --no-engine says that there is none.
     Prune(client::Prune),
+    /// Look for what is wrong on this host, and say what to do
+    ///
+    /// It looks at the root, its lock and its volumes, at sockets, permissions and space, at
+    /// units of systemd, at the engines' own volumes and at SELinux. It changes nothing, and
+    /// works with and without a driver that runs.
+    #[command(after_long_help = client::DOCTOR_EXAMPLES)]
+    Doctor(client::Doctor),
     /// Look after removed volumes
     Trash(client::Trash),
     /// Call a method of the protocol, and print the driver's answer as it is

@@ -108,7 +108,11 @@ pub fn scope(word: &str) -> Scope {
     if word == "global" { Scope::Global } else { Scope::Local }
 }
 
-fn absolute(flag: &str, path: &Path) -> Result<PathBuf, String> {
+/// Returns the absolute form of a path that was given for `flag`.
+///
+/// # Errors
+/// It has `..` in it, or there is no working directory.
+pub fn absolute(flag: &str, path: &Path) -> Result<PathBuf, String> {
     let plain = |path: PathBuf| -> PathBuf { path.components().collect() };
     match std::path::absolute(path) {
         // Containers' paths begin with the root's, and an engine may compare

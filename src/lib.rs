@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod server;
 pub mod store;
 pub mod sys;

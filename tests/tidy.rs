@@ -9,12 +9,16 @@ use clap::CommandFactory;
 use dirvol::metrics::{FileSystem, Now, Seen};
 
 /// What each room of `src/` may import from the others: always downwards.
-const IMPORTS: [(&str, &[&str]); 12] = [
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("main", &["cli", "commands"]),
     (
         "commands",
-        &["api", "cli", "client", "config", "log", "metrics", "server", "store", "sys", "volume"],
+        &[
+            "api", "cli", "client", "config", "doctor", "log", "metrics", "server", "store", "sys",
+            "volume",
+        ],
     ),
+    ("doctor", &["client", "store", "sys", "volume"]),
     ("config", &["cli", "log", "store", "volume"]),
     ("server", &["api", "log", "metrics", "store", "volume"]),
     ("volume", &["store", "sys"]),

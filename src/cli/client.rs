@@ -109,6 +109,44 @@ pub struct Prune {
     pub ask: Ask,
 }
 
+/// What stands below the help of `dirvol doctor`.
+pub(super) const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  dirvol doctor                       what 'dirvol serve' without flags would serve
+  dirvol doctor --root /srv/volumes   another root
+  dirvol doctor --format json         for programs
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 it was asked for wrongly.";
+
+/// The arguments of `dirvol doctor`: those of the driver that is looked at.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The directory that holds the volumes
+    #[arg(long, value_name = "DIR", env = "DIRVOL_ROOT", default_value = "/var/lib/dirvol")]
+    pub root: PathBuf,
+
+    /// Where it is remembered which root was served
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DIRVOL_STATE_DIR",
+        default_value = "/var/lib/dirvol-state"
+    )]
+    pub state_dir: PathBuf,
+
+    /// The driver's socket; else $DIRVOL_SOCKET, or /run/docker/plugins/dirvol.sock
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// How to print what was found
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+
+    /// Where to look for units of systemd instead; for tests
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub unit_dir: Vec<PathBuf>,
+}
+
 /// The arguments of `dirvol trash`.
 #[derive(Debug, Args)]
 pub struct Trash {

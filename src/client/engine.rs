@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -46,6 +47,22 @@ struct Volumes {
     warnings: Option<Vec<String>>,
 }
 
+/// The volumes of an engine's own, which it asks no driver for.
+const LOCAL: &str = "/volumes?filters=%7B%22driver%22%3A%7B%22local%22%3Atrue%7D%7D";
+
+/// What an engine is asked, for the message that says that it cannot be.
+const NEEDED: &str = "which volumes its containers need";
+const OWN: &str = "which volumes of its own it has";
+
+/// The volumes of an engine's own.
+#[derive(Debug)]
+pub struct Own {
+    /// Where the engine listens.
+    pub socket: PathBuf,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
 /// Returns the names of the volumes that containers need, of every engine whose
 /// socket is there, at `$DOCKER_HOST` or in a usual place; `None` where there is no
 /// engine.
@@ -54,20 +71,33 @@ struct Volumes {
 /// One cannot be asked: what it needs is not known then.
 pub fn needed() -> Result<Option<Vec<String>>, Error> {
     let mut names = BTreeSet::new();
-    let sockets = sockets()?;
+    let sockets = sockets(NEEDED)?;
     for socket in &sockets {
         names.extend(ask(socket)?);
     }
     Ok((!sockets.is_empty()).then(|| names.into_iter().collect()))
 }
 
-fn sockets() -> Result<Vec<PathBuf>, Error> {
+/// Returns the volumes of the driver `local` of every engine, as [`needed`] finds
+/// them, and why one could not be asked within `limit`.
+pub fn own(limit: Duration) -> Vec<Result<Own, Error>> {
+    let ask = |socket: PathBuf| {
+        let held: Volumes = get(&socket, LOCAL, OWN, limit)?;
+        let names = held.volumes.unwrap_or_default().into_iter().map(|mount| mount.name);
+        Ok(Own { names: names.collect(), socket })
+    };
+    match sockets(OWN) {
+        Ok(sockets) => sockets.into_iter().map(ask).collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
+
+fn sockets(what: &str) -> Result<Vec<PathBuf>, Error> {
     let mut sockets = Vec::new();
     if let Some(host) = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
         let path = host.strip_prefix("unix://").ok_or_else(|| {
             Error::Failed(format!(
-                "DOCKER_HOST={host}: only an engine at unix://PATH can be asked which volumes \
-                 its containers need"
+                "DOCKER_HOST={host}: only an engine at unix://PATH can be asked {what}"
             ))
         })?;
         sockets.push(PathBuf::from(path));
@@ -77,36 +107,39 @@ fn sockets() -> Result<Vec<PathBuf>, Error> {
             Ok(false) => {}
             Ok(true) if sockets.iter().any(|known| known == path) => {}
             Ok(true) => sockets.push(path.to_path_buf()),
-            Err(error) => return Err(cannot_ask(path, &error.to_string())),
+            Err(error) => return Err(cannot_ask(path, what, &error.to_string())),
         }
     }
     Ok(sockets)
 }
 
 fn ask(socket: &Path) -> Result<Vec<String>, Error> {
-    let containers: Vec<Container> = get(socket, CONTAINERS)?;
-    let held: Volumes = get(socket, HELD)?;
+    let containers: Vec<Container> = get(socket, CONTAINERS, NEEDED, LIMIT)?;
+    let held: Volumes = get(socket, HELD, NEEDED, LIMIT)?;
     if let Some(warning) = held.warnings.unwrap_or_default().first() {
-        return Err(cannot_ask(socket, warning));
+        return Err(cannot_ask(socket, NEEDED, warning));
     }
     let mounted = containers.into_iter().flat_map(|container| container.mounts);
     let all = mounted.chain(held.volumes.unwrap_or_default()).map(|mount| mount.name);
     Ok(all.filter(|name| !name.is_empty()).collect())
 }
 
-fn get<T: DeserializeOwned>(socket: &Path, target: &str) -> Result<T, Error> {
-    let answer = send(socket, &Method::GET, target, Vec::new(), LIMIT)
-        .map_err(|error| cannot_ask(socket, &error.to_string()))?;
+fn get<T: DeserializeOwned>(
+    socket: &Path,
+    target: &str,
+    what: &str,
+    limit: Duration,
+) -> Result<T, Error> {
+    let cannot = |why: &str| cannot_ask(socket, what, why);
+    let answer = send(socket, &Method::GET, target, Vec::new(), limit)
+        .map_err(|error| cannot(&error.to_string()))?;
     if answer.status != StatusCode::OK.as_u16() {
-        return Err(cannot_ask(socket, &format!("it answered with status {}", answer.status)));
+        return Err(cannot(&format!("it answered with status {}", answer.status)));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| cannot_ask(socket, &error.to_string()))
+    serde_json::from_slice(&answer.body).map_err(|error| cannot(&error.to_string()))
 }
 
-fn cannot_ask(socket: &Path, why: &str) -> Error {
-    Error::Failed(format!(
-        "the engine at {} cannot be asked which volumes its containers need: {why}; start it \
-         first",
-        socket.display()
-    ))
+fn cannot_ask(socket: &Path, what: &str, why: &str) -> Error {
+    let shown = socket.display();
+    Error::Failed(format!("the engine at {shown} cannot be asked {what}: {why}; start it first"))
 }

@@ -1,6 +1,7 @@
 //! The other half of the socket: finds a driver that runs, and calls it.
 
 pub mod engine;
+pub mod listening;
 
 use std::env;
 use std::fs;
@@ -153,6 +154,11 @@ impl Client {
     }
 }
 
+/// Returns where a driver has its socket that is not told otherwise.
+pub fn usual_socket() -> PathBuf {
+    Path::new(PLUGINS).join(SOCKET)
+}
+
 /// The sockets there are where engines look for plugins, the driver's own first.
 fn sockets() -> Result<Vec<PathBuf>, Error> {
     let mut managed: Vec<PathBuf> = match fs::read_dir(PLUGINS) {
@@ -163,7 +169,7 @@ fn sockets() -> Result<Vec<PathBuf>, Error> {
         }
     };
     managed.sort();
-    let all = [Path::new(PLUGINS).join(SOCKET)].into_iter().chain(managed);
+    let all = [usual_socket()].into_iter().chain(managed);
     let is_socket =
         |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
     Ok(all.filter(is_socket).collect())

@@ -2,6 +2,7 @@
 
 mod call;
 mod change;
+mod doctor;
 mod generate;
 mod init;
 mod ls;
@@ -79,6 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Holders(args) => ls::holders(socket, args),
         Command::Set(args) => change::set(socket, args),
         Command::Prune(args) => prune::prune(socket, args),
+        Command::Doctor(args) => doctor::doctor(socket, args),
         Command::Trash(args) => trash::trash(socket, args.command),
         Command::Call(args) => call::call(socket, args),
         Command::Completions(args) => generate::completions(&args),

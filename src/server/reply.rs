@@ -58,7 +58,9 @@ impl Failure {
             Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Volume(error) => match error {
                 Error::NoSuchVolume(_) | Error::NoSuchEntry(..) => StatusCode::NOT_FOUND,
-                Error::BadName(_) | Error::BadOption(..) => StatusCode::BAD_REQUEST,
+                Error::BadName(_) | Error::BadOption(..) | Error::NotToGive { .. } => {
+                    StatusCode::BAD_REQUEST
+                }
                 Error::OptionsDiffer(..)
                 | Error::InUse(..)
                 | Error::Protected(_)
@@ -82,7 +84,7 @@ impl Failure {
             Self::Volume(error) => match error {
                 Error::NoSuchVolume(_) => ErrorKind::NoSuchVolume,
                 Error::BadName(_) => ErrorKind::BadName,
-                Error::BadOption(..) => ErrorKind::BadOption,
+                Error::BadOption(..) | Error::NotToGive { .. } => ErrorKind::BadOption,
                 Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
                 Error::InUse(..) => ErrorKind::InUse,
                 Error::Protected(_) => ErrorKind::Protected,

@@ -286,7 +286,7 @@ impl Call<'_> {
         match timeout(STATE_LIMIT, asked).await {
             Ok(Ok(Ok(true))) => {
                 let health = Health::Unknown(failure.to_string());
-                self.got(&Volume { name, record: None, health })
+                self.got(&Volume::only(name, health))
             }
             Ok(Ok(Ok(false))) => Reply::Failed(Error::NoSuchVolume(name.to_string()).into()),
             _ => Reply::Close(failure),

@@ -101,6 +101,8 @@ struct VolumeStatus {
     holders: Vec<HolderStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selinux: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -168,6 +170,7 @@ impl Got {
                     })
                     .collect(),
                 options: record.map(|record| driver.in_force(record).to_map()),
+                selinux: volume.mislabelled.clone(),
             }),
         };
         let mountpoint = driver.mountpoint(&volume.name).display().to_string();

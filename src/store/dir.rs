@@ -339,7 +339,7 @@ impl Dir {
             .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
     }
 
-    fn step(&self, op: &'static str, name: impl AsRef<Path>) -> Result<()> {
+    pub(super) fn step(&self, op: &'static str, name: impl AsRef<Path>) -> Result<()> {
         let Some(probe) = &self.probe else { return Ok(()) };
         let name = name.as_ref();
         let path =

@@ -282,7 +282,7 @@ impl Root {
     }
 }
 
-fn open_dir(path: &Path, probe: Option<Probe>) -> Result<Dir, OpenError> {
+pub(super) fn open_dir(path: &Path, probe: Option<Probe>) -> Result<Dir, OpenError> {
     Dir::open(path, probe).map_err(|error| match error.errno() {
         Some(Errno::ENOENT) => OpenError::Missing(path.to_path_buf()),
         Some(Errno::ENOTDIR) => OpenError::NotADirectory(path.to_path_buf()),
@@ -290,7 +290,7 @@ fn open_dir(path: &Path, probe: Option<Probe>) -> Result<Dir, OpenError> {
     })
 }
 
-fn read_marker(dir: &Dir) -> Result<Option<Marker>, OpenError> {
+pub(super) fn read_marker(dir: &Dir) -> Result<Option<Marker>, OpenError> {
     let unusable = |why| OpenError::Marker { path: dir.path().to_path_buf(), why };
     match dir.read(MARKER, MARKER_LIMIT) {
         Ok(None) => Ok(None),

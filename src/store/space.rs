@@ -2,10 +2,14 @@
 
 use std::os::fd::AsFd;
 
+use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 
 use super::dir::{Dir, error};
 use super::error::Result;
+
+/// What statfs(2) says of ramfs; linux/magic.h.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// Space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,18 @@ pub struct Space {
 }
 
 impl Dir {
+    /// Returns what the file system is called that the directory lies on, if its files
+    /// do not outlive the machine's next boot, or a container.
+    pub(super) fn fleeting(&self) -> Result<Option<&'static str>> {
+        let stat = fstatfs(self).map_err(|errno| error("fstatfs", self.path(), errno))?;
+        Ok(match stat.filesystem_type() {
+            TMPFS_MAGIC => Some("tmpfs"),
+            RAMFS_MAGIC => Some("ramfs"),
+            OVERLAYFS_SUPER_MAGIC => Some("overlay"),
+            _ => None,
+        })
+    }
+
     /// Returns the space of the file system that the directory lies on.
     pub(super) fn space(&self) -> Result<Space> {
         let stat = fstatvfs(self.as_fd()).map_err(|errno| error("fstatvfs", self.path(), errno))?;

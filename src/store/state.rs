@@ -28,7 +28,36 @@ pub struct State {
     dir: Dir,
 }
 
+/// What a state directory remembers.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The id of the root that was served last, if one was.
+    pub root_id: Option<String>,
+    /// The names that it has, or had.
+    pub seen: Vec<FileName>,
+}
+
 impl State {
+    /// Reads the state directory at `path`, and makes nothing; what is missing
+    /// remembers nothing.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn remembered(path: &Path) -> Result<Remembered> {
+        let absent = |error: &Error| error.errno() == Some(Errno::ENOENT);
+        let dir = match Dir::open(path, None) {
+            Err(error) if absent(&error) => return Ok(Remembered::default()),
+            opened => opened?,
+        };
+        let state = Self { path: path.to_path_buf(), dir };
+        let root_id = state.root_id()?;
+        let seen = match Dir::open(&path.join(SEEN), None) {
+            Err(error) if absent(&error) => Vec::new(),
+            opened => opened.and_then(|names| listed(&names))?,
+        };
+        Ok(Remembered { root_id, seen })
+    }
+
     /// Opens the state directory at `path`, making it where it is missing.
     ///
     /// # Errors
@@ -149,12 +178,7 @@ impl State {
     /// # Errors
     /// The directory cannot be read.
     pub fn seen(&self) -> Result<Vec<FileName>> {
-        let mut names = Vec::new();
-        self.names()?.each(|name, _| {
-            names.extend(name.to_str().ok().and_then(FileName::new));
-            Ok(())
-        })?;
-        Ok(names)
+        listed(&self.names()?)
     }
 
     /// Opens the directory of the names.
@@ -168,6 +192,15 @@ impl State {
             opened => opened,
         }
     }
+}
+
+fn listed(names: &Dir) -> Result<Vec<FileName>> {
+    let mut listed = Vec::new();
+    names.each(|name, _| {
+        listed.extend(name.to_str().ok().and_then(FileName::new));
+        Ok(())
+    })?;
+    Ok(listed)
 }
 
 fn make(path: &Path) -> Result<()> {

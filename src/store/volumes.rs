@@ -29,11 +29,13 @@ pub struct Stored {
     pub record: std::result::Result<Vec<u8>, String>,
     /// Whether its data directory is there.
     pub has_data: bool,
+    /// Why SELinux keeps containers from its data, where it does.
+    pub mislabelled: Option<String>,
 }
 
 impl Stored {
     fn unreadable(why: String) -> Self {
-        Self { record: Err(why), has_data: false }
+        Self { record: Err(why), has_data: false, mislabelled: None }
     }
 }
 
@@ -70,27 +72,7 @@ impl Root {
     /// It cannot be told whether there is such a volume. One that is there and
     /// damaged is no error.
     pub fn read(&self, name: &FileName) -> Result<Option<Stored>> {
-        let volume = match self.volumes.open_dir(name) {
-            Ok(volume) => volume,
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
-            Err(error) if matches!(error.errno(), Some(Errno::ENOTDIR | Errno::ELOOP)) => {
-                return Ok(Some(Stored::unreadable("it is not a directory".into())));
-            }
-            // It is there, and only itself not to be read: others are not its matter.
-            Err(error) if self.volumes.has_dir(name.as_str()).is_ok_and(|there| there) => {
-                return Ok(Some(Stored::unreadable(error.to_string())));
-            }
-            Err(error) => return Err(error),
-        };
-        let record = match volume.read(RECORD, RECORD_LIMIT) {
-            Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(format!("it has no {RECORD}")),
-            Err(error) => Err(error.to_string()),
-        };
-        Ok(Some(match volume.has_dir(DATA) {
-            Ok(has_data) => Stored { record, has_data },
-            Err(error) => Stored::unreadable(error.to_string()),
-        }))
+        read(&self.volumes, name)
     }
 
     /// Creates the volume `name` with an empty data directory: all of it, or
@@ -123,7 +105,11 @@ impl Root {
         volume.make_dir(DATA)?;
         // Its own sync: that of the directory above need not take owner and mode
         // along, and on btrfs does not.
-        give(&volume, owner)?.sync()?;
+        let data = give(&volume, owner)?;
+        // Ignoring: not every file system has labels, and the volume's Status says that
+        // it has none.
+        let _unlabelled = data.label_for_containers();
+        data.sync()?;
         volume.write_new_synced(RECORD, record)?;
         volume.sync()
     }
@@ -157,8 +143,7 @@ impl Root {
     /// # Errors
     /// The disk refuses.
     pub fn replace_in_data(&self, name: &FileName, file: &str, bytes: &[u8]) -> Result<()> {
-        let data = FileName::new(DATA).expect("it is one component");
-        let data = self.volumes.open_dir(name)?.open_dir(&data)?;
+        let data = self.volumes.open_dir(name)?.open_dir(&data_name())?;
         data.delete_file(file)?;
         data.write_new(file, bytes).map(drop)
     }
@@ -169,9 +154,43 @@ impl Root {
     }
 }
 
+/// Reads what is on the disk of the volume `name` in the directory `volumes`, as
+/// [`Root::read`] does.
+pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
+    let volume = match volumes.open_dir(name) {
+        Ok(volume) => volume,
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        Err(error) if matches!(error.errno(), Some(Errno::ENOTDIR | Errno::ELOOP)) => {
+            return Ok(Some(Stored::unreadable("it is not a directory".into())));
+        }
+        // It is there, and only itself not to be read: others are not its matter.
+        Err(error) if volumes.has_dir(name.as_str()).is_ok_and(|there| there) => {
+            return Ok(Some(Stored::unreadable(error.to_string())));
+        }
+        Err(error) => return Err(error),
+    };
+    let record = match volume.read(RECORD, RECORD_LIMIT) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(format!("it has no {RECORD}")),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(Some(match volume.has_dir(DATA) {
+        Ok(has_data) => {
+            let data = has_data.then(|| volume.open_dir(&data_name()));
+            let mislabelled = data.and_then(|data| data.ok()?.mislabelled());
+            Stored { record, has_data, mislabelled }
+        }
+        Err(error) => Stored::unreadable(error.to_string()),
+    }))
+}
+
+fn data_name() -> FileName {
+    FileName::new(DATA).expect("it is one component")
+}
+
 /// Gives the data directory in `volume` to `owner`, and returns it, to be synced.
 fn give(volume: &Dir, owner: Ownership) -> Result<Dir> {
-    let data = volume.open_dir(&FileName::new(DATA).expect("it is one component"))?;
+    let data = volume.open_dir(&data_name())?;
     if owner.uid.is_some() || owner.gid.is_some() {
         data.set_owner(owner.uid, owner.gid)?;
     }

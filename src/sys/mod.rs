@@ -5,8 +5,11 @@
 
 #![allow(unsafe_code)]
 
+pub mod credentials;
+pub mod lock;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;
 pub mod random;
+pub mod selinux;
 pub mod socket;

@@ -21,6 +21,13 @@ pub struct Location {
     path: PathBuf,
 }
 
+impl Location {
+    /// Returns the file system's device, as `major:minor`.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+}
+
 /// One mount of a directory below a [`Location`], in the mount namespace of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {

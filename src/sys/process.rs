@@ -24,6 +24,12 @@ pub fn container(pid: u32) -> Option<String> {
     })
 }
 
+/// Returns the name of the program that the process `pid` runs.
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// Returns when the process `pid` was started, within a second.
 pub fn started(pid: u32) -> Option<SystemTime> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

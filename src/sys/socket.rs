@@ -1,8 +1,11 @@
-//! Listening sockets that a service manager opened for us.
+//! Listening sockets: one that a service manager opened for us, and who has one.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{getsockopt, sockopt};
@@ -82,4 +85,30 @@ mod tests {
         let why = "LISTEN_FDNAMES=plugin has 1 names, and LISTEN_FDS is 2";
         assert_eq!(names(Some("plugin"), 2), Err(why.to_owned()));
     }
+}
+
+/// What proc_net_unix(5) shows of a socket that listens: `__SO_ACCEPTCON`.
+const LISTENS: &str = "00010000";
+
+/// Returns whether two processes have the same socket open that listens at `path`, as
+/// a service manager has that which it handed over. It is `false` where `/proc` does not
+/// show that.
+pub fn share_listener(one: u32, other: u32, path: &Path) -> bool {
+    let listeners = listeners(other, path);
+    self::listeners(one, path).iter().any(|socket| listeners.contains(socket))
+}
+
+/// The sockets that a process has open and that listen at `path`, as proc_pid_fd(5)
+/// names them.
+fn listeners(pid: u32, path: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    let listening = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let own = *fields.get(3)? == LISTENS && OsStr::new(fields.get(7)?) == path;
+        own.then(|| PathBuf::from(format!("socket:[{}]", fields[6])))
+    });
+    let listening: Vec<PathBuf> = listening.collect();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let open = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|socket| listening.contains(socket)).collect()
 }

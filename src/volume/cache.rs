@@ -73,7 +73,7 @@ mod tests {
 
     fn volume(name: &str) -> Arc<Volume> {
         let name = VolumeName::new(name).unwrap();
-        Arc::new(Volume { record: None, health: Health::Ok, name })
+        Arc::new(Volume::only(name, Health::Ok))
     }
 
     #[test]

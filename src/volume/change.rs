@@ -18,6 +18,7 @@ use super::read::Volume;
 use super::record::Record;
 use crate::store::layout::volume_data;
 use crate::store::{self, Commit, Ownership, Root, TrashName};
+use crate::sys::credentials::Credentials;
 
 /// How a Create ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Driver {
     /// success, and is not touched.
     ///
     /// # Errors
-    /// No root, other options, a damaged volume of that name, or the disk.
+    /// No root, other options, a damaged volume of that name, an owner that this
+    /// driver cannot give it to, or the disk.
     pub fn create(&self, name: &VolumeName, asked: &Options) -> Result<Created, Error> {
         let (_lock, root) = self.enter(name)?;
         if let Some(volume) = self.read(&root, name)? {
@@ -66,6 +68,7 @@ impl Driver {
             gid: asked.gid.or(record.defaults.gid),
             mode: in_force.mode,
         };
+        refuse_if_not_to_give(name, owner)?;
         let bytes = record.to_bytes(name);
         let committed =
             self.with_room(&root, || root.create(name.file(), &bytes, owner)).map_err(|error| {
@@ -319,6 +322,24 @@ impl Driver {
         let _left = root.state().forget(name.file());
         self.holders().forget(name);
         self.cache().changed(name);
+    }
+}
+
+/// Refuses an owner or group that the driver's user cannot give a directory to:
+/// the kernel would say so when the volume is half made.
+pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Result<(), Error> {
+    // Ignoring where /proc does not say: the kernel then does.
+    let Ok(own) = Credentials::own() else { return Ok(()) };
+    let refuse =
+        |option, asked: u32, own| Err(Error::NotToGive { name: name.clone(), option, asked, own });
+    match (owner.uid, owner.gid) {
+        (Some(uid), _) if !own.may_give_to_user(uid) => {
+            refuse("uid", uid, format!("user {}", own.uid))
+        }
+        (_, Some(gid)) if !own.may_give_to_group(gid) => {
+            refuse("gid", gid, format!("group {}", own.gids[0]))
+        }
+        _ => Ok(()),
     }
 }
 

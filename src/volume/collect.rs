@@ -234,14 +234,19 @@ fn sweep(root: &Root, report: &mut Report) {
 }
 
 /// Returns whether free space is below 10 % and below 20 GiB.
-fn is_low(space: Space) -> bool {
+pub fn is_low(space: Space) -> bool {
     space.free < LOW.min(space.total / 10)
 }
 
 /// Returns whether purging may help an operation that found no space: bytes are
 /// low, or less than one file in a hundred may still be made.
 pub(super) fn is_short(space: Space) -> bool {
-    is_low(space) || space.inodes_free < space.inodes.div_ceil(100)
+    is_low(space) || has_few_inodes(space)
+}
+
+/// Returns whether less than one file in a hundred may still be made.
+pub fn has_few_inodes(space: Space) -> bool {
+    space.inodes_free < space.inodes.div_ceil(100)
 }
 
 #[cfg(test)]

@@ -23,6 +23,21 @@ pub enum Error {
     /// The options of a Create cannot be used.
     #[error("volume {0}: {1}")]
     BadOption(String, BadOption),
+    /// The driver's user cannot give a volume to the owner or group that is asked for.
+    #[error(
+        "volume {name}: option {option:?} is \"{asked}\": this driver runs as {own}, and may not \
+         give a volume to another; leave it out, or run the driver as root"
+    )]
+    NotToGive {
+        /// The volume.
+        name: VolumeName,
+        /// The option.
+        option: &'static str,
+        /// What it asks for.
+        asked: u32,
+        /// As whom the driver runs.
+        own: String,
+    },
     /// A volume of that name has other options.
     #[error(
         "volume {0} exists with other options: {1}; ask for the same, or change it with 'dirvol set \

@@ -65,7 +65,7 @@ impl Driver {
                 // One that cannot be read is no reason not to tell of the others.
                 Err(error) => {
                     let health = Health::Unknown(error.to_string());
-                    Volume { name: name.clone(), record: None, health }
+                    Volume::only(name.clone(), health)
                 }
             };
             let held = self.mounts_of(&name);

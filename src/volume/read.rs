@@ -11,7 +11,7 @@ use super::holders::Holder;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
-use crate::store::{self, Root, Space, State};
+use crate::store::{self, Root, Space, State, Stored};
 
 /// A volume, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Volume {
     pub record: Option<Record>,
     /// Whether it can be used.
     pub health: Health,
+    /// Why SELinux keeps containers from it, where it does.
+    pub mislabelled: Option<String>,
 }
 
 /// Whether a volume can be used.
@@ -151,7 +153,7 @@ impl Driver {
                 // It is there, and it cannot be told how it is: that is not well.
                 Err(error) => {
                     let health = Health::Damaged(error.to_string());
-                    Some(Volume { name, record: None, health })
+                    Some(Volume::only(name, health))
                 }
             });
         Ok(Survey { volumes, trash_entries, space, first: described.collect() })
@@ -185,14 +187,7 @@ impl Driver {
     /// Reads the volume `name` from `root`, or `None` where there is none.
     pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
         let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
-        let Some(stored) = stored else { return Ok(None) };
-        let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
-        let (record, health) = match record {
-            Err(why) => (None, Health::Damaged(why)),
-            Ok(record) if stored.has_data => (Some(record), Health::Ok),
-            Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
-        };
-        Ok(Some(Volume { name: name.clone(), record, health }))
+        Ok(stored.map(|stored| Volume::new(name, stored)))
     }
 
     /// Reads the volume `name` from `root`, where there is one. That there is none
@@ -230,6 +225,22 @@ impl fmt::Display for Health {
 }
 
 impl Volume {
+    /// Makes of what is on the disk of the volume `name` what can be said of it.
+    pub fn new(name: &VolumeName, stored: Stored) -> Self {
+        let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
+        let (record, health) = match record {
+            Err(why) => (None, Health::Damaged(why)),
+            Ok(record) if stored.has_data => (Some(record), Health::Ok),
+            Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
+        };
+        Self { name: name.clone(), record, health, mislabelled: stored.mislabelled }
+    }
+
+    /// Describes a volume of which only this is known.
+    pub fn only(name: VolumeName, health: Health) -> Self {
+        Self { name, record: None, health, mislabelled: None }
+    }
+
     /// Returns whether the fixture hides the volume.
     pub fn is_ninja(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.stated.ninja)

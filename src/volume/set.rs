@@ -1,5 +1,6 @@
 //! Options that are changed after the Create.
 
+use super::change::refuse_if_not_to_give;
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
@@ -13,7 +14,8 @@ impl Driver {
     /// stays as it is. Setting the same again is success.
     ///
     /// # Errors
-    /// No root, no such volume, a damaged one, or the disk.
+    /// No root, no such volume, a damaged one, an owner that this driver cannot give
+    /// it to, or the disk.
     pub fn set(&self, name: &VolumeName, options: &Options) -> Result<Options, Error> {
         let (_lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
@@ -21,6 +23,7 @@ impl Driver {
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let bytes = record.to_bytes(name);
         let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
+        refuse_if_not_to_give(name, owner)?;
         let set = self.with_room(&root, || root.rewrite(name.file(), &bytes, owner));
         self.cache().changed(name);
         set.map_err(|error| {

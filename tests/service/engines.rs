@@ -26,14 +26,14 @@ const ASKED: [&str; 2] = [
 const HOLDS_NONE: &str = r#"{"Volumes":[],"Warnings":null}"#;
 
 /// An engine that has one answer of each kind. It ends when this is dropped.
-struct Engine {
+pub struct Engine {
     path: PathBuf,
     asked: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Engine {
-    fn listen(path: &Path, status: &str, containers: &str, volumes: &str) -> Self {
+    pub fn listen(path: &Path, status: &str, containers: &str, volumes: &str) -> Self {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let listener = UnixListener::bind(path).unwrap();
         let answers = [containers, volumes].map(|body| {
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Returns what it was asked since this was called last.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }

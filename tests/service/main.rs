@@ -18,6 +18,8 @@ mod patience;
 
 mod evidence;
 mod life;
+mod rootless;
+mod selinux;
 
 mod metrics;
 mod metrics_listen;
@@ -37,6 +39,8 @@ mod fixture;
 
 mod commands;
 mod discovery;
+mod doctor;
+mod doctor_serving;
 mod engines;
 mod generated;
 mod prune;
