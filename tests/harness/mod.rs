@@ -278,6 +278,17 @@ fn list(top: &Path, dir: &Path, lines: &mut Vec<String>) {
     }
 }
 
+/// A file of the project.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A command that `scripts/setup` unpacks where the machine has none.
+pub fn tool(name: &str) -> Command {
+    let unpacked = project("target/tools/usr/bin").join(name);
+    Command::new(if unpacked.exists() { unpacked } else { name.into() })
+}
+
 /// A directory for one test, gone when it is dropped. Where free space is so low
 /// that the driver would empty its trash, it lies in memory.
 pub fn temporary() -> TempDir {

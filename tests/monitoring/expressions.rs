@@ -9,8 +9,8 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Client, Setup, eventually, get};
-use crate::tools::{Prometheus, project, serve_metrics};
+use crate::harness::{Client, Setup, eventually, get, project};
+use crate::tools::{Prometheus, serve_metrics};
 
 /// The words of PromQL that the expressions are made with.
 const PROMQL: [&str; 11] = [

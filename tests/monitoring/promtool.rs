@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Client, Setup, get};
-use crate::tools::{Said, project, promtool};
+use crate::harness::{Client, Setup, get, project};
+use crate::tools::{Said, promtool};
 
 #[test]
 fn promtool_has_nothing_to_say_about_the_metrics() {

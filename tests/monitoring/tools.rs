@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{DEADLINE, Serve, Setup, eventually, temporary};
+use crate::harness::{DEADLINE, Serve, Setup, eventually, project, temporary, tool};
 
 /// How a command ended, and what it said.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,16 +16,6 @@ pub struct Said {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-}
-
-/// A file of the project.
-pub fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn tool(name: &str) -> Command {
-    let unpacked = project("target/tools/usr/bin").join(name);
-    Command::new(if unpacked.exists() { unpacked } else { name.into() })
 }
 
 /// Runs promtool at the top of the project.

@@ -4,7 +4,7 @@
 use std::os::unix::net::UnixStream;
 
 use crate::harness::{Answer, Client, eventually, get};
-use crate::plugged::Plugged;
+use crate::plugged::{PLUGIN, Plugged};
 
 /// Prints the processes that are the driver. A plugin is in a process namespace
 /// of its own below the engine's, so the engine's sees it.
@@ -27,7 +27,11 @@ impl Plugged {
 
     /// The plugin's ID, which its directory is called after.
     pub fn id(&self) -> String {
-        self.daemon.ok("plugin inspect --format {{.Id}} dirvol").trim().to_owned()
+        self.id_of(PLUGIN)
+    }
+
+    fn id_of(&self, name: &str) -> String {
+        self.daemon.ok(&format!("plugin inspect --format {{{{.Id}}}} {name}")).trim().to_owned()
     }
 
     /// The plugin's processes, as its engine numbers them.
@@ -62,7 +66,12 @@ impl Plugged {
 
     /// How many mounts of the plugin the engine's namespace has.
     pub fn mounts(&self) -> usize {
-        let below = format!("/plugins/{}/", self.id());
+        self.mounts_of(PLUGIN)
+    }
+
+    /// As [`Plugged::mounts`], for a plugin with another name.
+    pub fn mounts_of(&self, name: &str) -> usize {
+        let below = format!("/plugins/{}/", self.id_of(name));
         let table = self.inside("cat /proc/self/mountinfo");
         table.lines().filter(|line| line.contains(&below)).count()
     }

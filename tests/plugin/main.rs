@@ -13,17 +13,24 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
+mod advice;
 mod inside;
 mod plugged;
+mod registry;
 mod writer;
 
 mod containers;
 mod crash;
 mod disabled;
 mod drain;
+mod effects;
+mod install;
 mod life;
 mod reference;
 mod removed;
+mod restarts;
+mod root;
 mod settings;
 mod shape;
 mod tools;
+mod upgrade;

@@ -47,21 +47,37 @@ impl Plugged {
 
     /// As [`Plugged::made`], with `settings` in the engine's `daemon.json`.
     pub fn made_with(settings: &str) -> Self {
+        let plugged = Self::bare(settings);
+        plugged.install();
+        plugged
+    }
+
+    /// An engine without the plugin.
+    pub fn bare(settings: &str) -> Self {
         let dir = temporary();
         let at = |name: &str| dir.path().join(name);
         for name in [SOCKETS, "root"] {
             fs::create_dir(at(name)).unwrap();
         }
         let daemon = Daemon::start_with(&at(SOCKETS), settings);
-        let plugged = Self { daemon, dir };
-        plugged.install();
-        plugged
+        Self { daemon, dir }
     }
 
     /// Makes the plugin, on the root.
     pub fn install(&self) {
         self.daemon.ok(&format!("plugin create {PLUGIN} {}", bundle().display()));
         self.set_root(&self.root());
+    }
+
+    /// Installs the plugin from a registry, on the root, and enables it.
+    pub fn install_from(&self, name: &str, settings: &str) {
+        self.install_as(PLUGIN, name, &format!("root.source={} {settings}", self.root().display()));
+    }
+
+    /// Installs a plugin from a registry as `alias`, and enables it.
+    pub fn install_as(&self, alias: &str, name: &str, settings: &str) {
+        let granted = "plugin install --grant-all-permissions --alias";
+        self.daemon.ok(&format!("{granted} {alias} {name} {settings}"));
     }
 
     /// An engine in which the plugin is enabled.
@@ -78,8 +94,13 @@ impl Plugged {
     /// Disables it. dockerd answers when the process has ended, and unmounts what it
     /// had mounted after that; what is enabled meanwhile loses its mounts to that.
     pub fn disable(&self) {
-        self.daemon.ok(&format!("plugin disable --force {PLUGIN}"));
-        eventually("dockerd has unmounted", || (self.mounts() == 0).then_some(()));
+        self.disable_other(PLUGIN);
+    }
+
+    /// As [`Plugged::disable`], for a plugin with another name.
+    pub fn disable_other(&self, name: &str) {
+        self.daemon.ok(&format!("plugin disable --force {name}"));
+        eventually("dockerd has unmounted", || (self.mounts_of(name) == 0).then_some(()));
     }
 
     /// Sets the directory of the host that the plugin serves.

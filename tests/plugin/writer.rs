@@ -22,10 +22,15 @@ impl<'a> Writer<'a> {
         let script = "set -e; i=0; while true; do \
             i=$((i + 1)); echo $i >> /x/numbers; sleep 0.02; done";
         plugged.daemon.shell(&options, script);
-        let file = plugged.root().join("volumes").join(volume).join("data/numbers");
-        let writer = Self { plugged, file };
+        let writer = Self::found(plugged, volume);
         writer.still_writes();
         writer
+    }
+
+    /// The one that was started before, where the engine was restarted since.
+    pub fn found(plugged: &'a Plugged, volume: &str) -> Self {
+        let file = plugged.root().join("volumes").join(volume).join("data/numbers");
+        Self { plugged, file }
     }
 
     /// Asserts that on the host are all numbers up to one; returns that.
