@@ -69,24 +69,6 @@ fn names(stated: Option<&str>, count: usize) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_socket_has_its_name() {
-        let names = |stated, count| names(stated, count).map_err(|error| error.to_string());
-        let owned = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
-        assert_eq!(names(None, 0), owned(&[]));
-        assert_eq!(names(None, 2), owned(&["unknown", "unknown"]));
-        assert_eq!(names(Some(""), 1), owned(&["unknown"]));
-        assert_eq!(names(Some("plugin"), 1), owned(&["plugin"]));
-        assert_eq!(names(Some("metrics:plugin"), 2), owned(&["metrics", "plugin"]));
-        let why = "LISTEN_FDNAMES=plugin has 1 names, and LISTEN_FDS is 2";
-        assert_eq!(names(Some("plugin"), 2), Err(why.to_owned()));
-    }
-}
-
 /// What proc_net_unix(5) shows of a socket that listens: `__SO_ACCEPTCON`.
 const LISTENS: &str = "00010000";
 
@@ -111,4 +93,22 @@ fn listeners(pid: u32, path: &Path) -> Vec<PathBuf> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     let open = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     open.filter(|socket| listening.contains(socket)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_socket_has_its_name() {
+        let names = |stated, count| names(stated, count).map_err(|error| error.to_string());
+        let owned = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
+        assert_eq!(names(None, 0), owned(&[]));
+        assert_eq!(names(None, 2), owned(&["unknown", "unknown"]));
+        assert_eq!(names(Some(""), 1), owned(&["unknown"]));
+        assert_eq!(names(Some("plugin"), 1), owned(&["plugin"]));
+        assert_eq!(names(Some("metrics:plugin"), 2), owned(&["metrics", "plugin"]));
+        let why = "LISTEN_FDNAMES=plugin has 1 names, and LISTEN_FDS is 2";
+        assert_eq!(names(Some("plugin"), 2), Err(why.to_owned()));
+    }
 }

@@ -179,15 +179,6 @@ impl Daemon {
         text(&output.stderr)
     }
 
-    /// As [`Daemon::docker`], with an answer to what it asks.
-    pub fn answered(&self, line: &str, answer: &str) -> Output {
-        let mut command = self.outside("docker");
-        command.args(line.split_whitespace()).stdin(Stdio::piped());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
     /// As [`Daemon::ok`], for a container with `options` that runs `command`.
     pub fn run(&self, options: &str, command: &str) -> String {
         self.ok(&run(options, command))

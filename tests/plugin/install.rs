@@ -1,15 +1,27 @@
 //! The plugin from a registry: what a person is asked, and more than one plugin.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Output, Stdio};
 
 use serde_json::json;
 
+use crate::daemon::Daemon;
 use crate::harness::{eventually, tree};
 use crate::plugged::{PLUGIN, Plugged};
 use crate::registry::Registry;
 
 /// The name of a second plugin.
 const OTHER: &str = "other:latest";
+
+/// Runs a docker command, with an answer to what it asks.
+fn answered(daemon: &Daemon, line: &str, answer: &str) -> Output {
+    let mut command = daemon.client("docker");
+    command.args(line.split_whitespace()).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
 
 #[test]
 fn an_install_asks_for_one_mount_and_whoever_refuses_has_nothing() {
@@ -22,13 +34,13 @@ fn an_install_asks_for_one_mount_and_whoever_refuses_has_nothing() {
          - mount: [/var/lib/dirvol]\n\
          Do you grant the above permissions? [y/N] "
     );
-    let refused = daemon.answered(&line, "N\n");
+    let refused = answered(daemon, &line, "N\n");
     assert!(!refused.status.success());
     assert_eq!(String::from_utf8(refused.stdout).unwrap(), asked);
     assert_eq!(daemon.ok("plugin ls -q"), "");
     assert_eq!(tree(&plugged.root()), [""; 0]);
 
-    let granted = daemon.answered(&line, "y\n");
+    let granted = answered(daemon, &line, "y\n");
     let said = String::from_utf8(granted.stdout).unwrap();
     assert!(granted.status.success() && said.starts_with(&asked), "{said}");
     assert!(said.ends_with(&format!("Installed plugin {name}\n")), "{said}");
