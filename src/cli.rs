@@ -102,10 +102,9 @@ pub enum Command {
     Man,
 }
 
-/// The flags of `dirvol serve`. Each has an environment variable, so that a
-/// managed plugin can be set without arguments.
+/// The directories of a driver.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub struct Directories {
     /// The directory that holds the volumes
     #[arg(long, value_name = "DIR", env = "DIRVOL_ROOT", default_value = "/var/lib/dirvol")]
     pub root: PathBuf,
@@ -118,6 +117,15 @@ pub struct Serve {
         default_value = "/var/lib/dirvol-state"
     )]
     pub state_dir: PathBuf,
+}
+
+/// The flags of `dirvol serve`. Each has an environment variable, so that a
+/// managed plugin can be set without arguments.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the volumes are, and what is remembered of them
+    #[command(flatten)]
+    pub directories: Directories,
 
     /// The socket to listen on; its file name, without .sock, is the driver's name
     #[arg(

@@ -58,8 +58,8 @@ impl Config {
     /// # Errors
     /// One line that names the flag, what is wrong with it, and what to give.
     pub fn new(args: cli::Serve) -> Result<Self, String> {
-        let root = absolute("--root", &args.root)?;
-        let state_dir = absolute("--state-dir", &args.state_dir)?;
+        let root = absolute("--root", &args.directories.root)?;
+        let state_dir = absolute("--state-dir", &args.directories.state_dir)?;
         if state_dir.starts_with(&root) || root.starts_with(&state_dir) {
             return Err(format!(
                 "--state-dir {} and --root {} lie in one another: give them apart, for the state \

@@ -207,6 +207,21 @@ fn the_plugins_settings_are_flags_with_their_defaults_and_are_documented() {
 }
 
 #[test]
+fn the_tests_that_the_plugins_document_names_are_there() {
+    let document = fs::read_to_string("docs/managed-plugin.md").unwrap();
+    let (_, table) = document.split_once("| | bytes | labels | test").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let test = row.split('`').rev().nth(1).unwrap();
+        let (module, name) = test.split_once("::").unwrap_or_else(|| panic!("no test: {row}"));
+        let tests = fs::read_to_string(format!("tests/plugin/{module}.rs")).unwrap();
+        assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "{row}");
+    }
+}
+
+#[test]
 fn every_link_between_the_documents_leads_somewhere() {
     let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
         .into_iter()

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Directories;
 use clap::{Args, Subcommand, ValueEnum};
 
 /// How to print what the driver said.
@@ -121,18 +122,9 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 it was asked for wrongly.";
 /// The arguments of `dirvol doctor`: those of the driver that is looked at.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The directory that holds the volumes
-    #[arg(long, value_name = "DIR", env = "DIRVOL_ROOT", default_value = "/var/lib/dirvol")]
-    pub root: PathBuf,
-
-    /// Where it is remembered which root was served
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "DIRVOL_STATE_DIR",
-        default_value = "/var/lib/dirvol-state"
-    )]
-    pub state_dir: PathBuf,
+    /// Those of the driver
+    #[command(flatten)]
+    pub directories: Directories,
 
     /// The driver's socket; else $DIRVOL_SOCKET, or /run/docker/plugins/dirvol.sock
     #[arg(long, value_name = "PATH")]

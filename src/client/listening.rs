@@ -2,10 +2,8 @@
 //! protocol is made: of an Activate, a driver concludes that an engine begins a new
 //! life, and ends what it waits for.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use serde::Deserialize;
 
-use super::{Error, PLUGINS, SOCKET, send};
+use super::{Error, SOCKET, below_plugins, is_socket, send};
 
 /// What the file names of our sockets begin with, in the directory of all plugins.
 const OURS: &str = "dirvol";
@@ -46,24 +44,15 @@ pub enum Listener {
 /// # Errors
 /// The directory is there and cannot be read.
 pub fn candidates() -> io::Result<Vec<PathBuf>> {
-    let below = match fs::read_dir(PLUGINS) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        below => below?,
-    };
     let mut sockets = Vec::new();
-    for entry in below {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for path in below_plugins()? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(OURS) && name.ends_with(".sock") {
-            sockets.push(entry.path());
+            sockets.push(path.clone());
         }
-        sockets.push(entry.path().join(SOCKET));
+        sockets.push(path.join(SOCKET));
     }
-    let is_socket =
-        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    sockets.retain(is_socket);
-    sockets.sort();
+    sockets.retain(|path| is_socket(path));
     Ok(sockets)
 }
 

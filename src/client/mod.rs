@@ -161,18 +161,25 @@ pub fn usual_socket() -> PathBuf {
 
 /// The sockets there are where engines look for plugins, the driver's own first.
 fn sockets() -> Result<Vec<PathBuf>, Error> {
-    let mut managed: Vec<PathBuf> = match fs::read_dir(PLUGINS) {
-        Ok(below) => below.flatten().map(|entry| entry.path().join(SOCKET)).collect(),
+    let below = below_plugins()
+        .map_err(|error| Error::Unreachable(format!("{PLUGINS}: {error}; run it as root")))?;
+    let managed = below.into_iter().map(|path| path.join(SOCKET));
+    Ok([usual_socket()].into_iter().chain(managed).filter(|path| is_socket(path)).collect())
+}
+
+/// What lies where engines look for plugins, in order; nothing where that is missing.
+fn below_plugins() -> io::Result<Vec<PathBuf>> {
+    let mut below: Vec<PathBuf> = match fs::read_dir(PLUGINS) {
+        Ok(below) => below.flatten().map(|entry| entry.path()).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(Error::Unreachable(format!("{PLUGINS}: {error}; run it as root")));
-        }
+        Err(error) => return Err(error),
     };
-    managed.sort();
-    let all = [usual_socket()].into_iter().chain(managed);
-    let is_socket =
-        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    Ok(all.filter(is_socket).collect())
+    below.sort();
+    Ok(below)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// Sends one request to a Unix socket, and reads the answer whole. `target` is a

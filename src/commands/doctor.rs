@@ -32,8 +32,8 @@ pub fn doctor(before: Option<PathBuf>, args: Doctor) -> Result<(), Failure> {
         dirs => dirs,
     };
     let report = doctor::examine(&Subject {
-        root: absolute("--root", &args.root)?,
-        state_dir: absolute("--state-dir", &args.state_dir)?,
+        root: absolute("--root", &args.directories.root)?,
+        state_dir: absolute("--state-dir", &args.directories.state_dir)?,
         socket: absolute("--socket", &socket)?,
         unit_dirs,
     });

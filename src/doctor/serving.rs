@@ -41,6 +41,7 @@ pub fn look(own: &Path, report: &mut Report) -> Sockets {
         judge(path, &found, report);
     }
     let mut directories: Vec<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    directories.sort_unstable();
     directories.dedup();
     for directory in directories {
         // One that is missing is made by the driver, for its user alone.

@@ -28,6 +28,11 @@ pub fn look(dirs: &[PathBuf], report: &mut Report) {
     }
     for (name, path) in &units {
         report.saw(UNITS, format!("{}", path.display()));
+        let unit = fs::read_to_string(path).unwrap_or_default();
+        // The one that makes Docker use the driver comes after it, and serves nothing.
+        if values(&unit, "Type").any(|kind| kind == "oneshot") {
+            continue;
+        }
         for file in [path.clone()].into_iter().chain(drop_ins(dirs, name)) {
             let text = fs::read_to_string(&file).unwrap_or_default();
             if values(&text, "After").any(|unit| unit == ENGINE) {

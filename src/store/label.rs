@@ -5,13 +5,13 @@ use std::os::fd::AsFd;
 
 use super::dir::Dir;
 use super::error::{Error, Result};
-use crate::sys::selinux::{self, CONTAINER_FILE, CONTAINER_TYPE, Mode};
+use crate::sys::selinux::{self, CONTAINER_FILE, CONTAINER_TYPE};
 
 impl Dir {
     /// Labels this directory, and so what is made in it later, for containers, where
     /// SELinux is on.
     pub(super) fn label_for_containers(&self) -> Result<()> {
-        if selinux::mode() == Mode::Off {
+        if !selinux::is_on() {
             return Ok(());
         }
         self.step("fsetxattr", "")?;
@@ -23,11 +23,8 @@ impl Dir {
     }
 
     /// Returns why SELinux keeps containers from this directory, or would if it were
-    /// enforcing; `None` where it does not.
+    /// enforcing; `None` where it does not. It is asked where SELinux is on.
     pub(super) fn mislabelled(&self) -> Option<String> {
-        if selinux::mode() == Mode::Off {
-            return None;
-        }
         match selinux::label(self.as_fd()) {
             Ok(Some(label)) if label.split(':').nth(2) == Some(CONTAINER_TYPE) => None,
             Ok(Some(label)) => Some(format!("its SELinux label is {label}, not {CONTAINER_FILE}")),

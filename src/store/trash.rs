@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::delete::delete_tree;
+use super::dir::Dir;
 use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
@@ -32,14 +33,8 @@ impl Root {
             path: self.trash.path().to_path_buf(),
             source,
         })?;
-        match self.volumes.rename(name, &self.trash, entry.file()) {
-            Ok(()) => {}
-            // Where the volume is there, it is the other directory that is missing.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                let there = self.volumes.has_dir(name.as_str())?;
-                return if there { Err(error) } else { Ok(None) };
-            }
-            Err(error) => return Err(error),
+        if !self.take_out(name, &self.trash, entry.file())? {
+            return Ok(None);
         }
         // The new name first: a cut between the two must not lose both.
         self.commit(&self.trash)?;
@@ -54,18 +49,24 @@ impl Root {
     /// As those of [`Root::retire`].
     pub fn discard(&self, name: &FileName) -> Result<bool> {
         let doomed = self.token()?;
-        match self.volumes.rename(name, &self.staging, &doomed) {
-            Ok(()) => {}
-            // Where the volume is there, it is the other directory that is missing.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                let there = self.volumes.has_dir(name.as_str())?;
-                return if there { Err(error) } else { Ok(false) };
-            }
-            Err(error) => return Err(error),
+        if !self.take_out(name, &self.staging, &doomed)? {
+            return Ok(false);
         }
         self.commit(&self.volumes)?;
         self.doom(doomed);
         Ok(true)
+    }
+
+    /// Moves the volume `name` to `to` in `target`, and returns whether it was there.
+    fn take_out(&self, name: &FileName, target: &Dir, to: &FileName) -> Result<bool> {
+        match self.volumes.rename(name, target, to) {
+            Ok(()) => Ok(true),
+            // Where the volume is there, it is the other directory that is missing.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                if self.volumes.has_dir(name.as_str())? { Err(error) } else { Ok(false) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the entries of the trash, those removed first in front.

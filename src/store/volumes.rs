@@ -6,6 +6,7 @@ use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::selinux;
 
 /// Far more than a record needs.
 pub(super) const RECORD_LIMIT: u64 = 1 << 20;
@@ -176,7 +177,7 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
     };
     Ok(Some(match volume.has_dir(DATA) {
         Ok(has_data) => {
-            let data = has_data.then(|| volume.open_dir(&data_name()));
+            let data = (has_data && selinux::is_on()).then(|| volume.open_dir(&data_name()));
             let mislabelled = data.and_then(|data| data.ok()?.mislabelled());
             Stored { record, has_data, mislabelled }
         }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -29,6 +30,13 @@ pub enum Mode {
     Permissive,
     /// It refuses.
     Enforcing,
+}
+
+/// Returns whether there is SELinux, as it was when it was asked first: that changes
+/// with a boot alone.
+pub fn is_on() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    *ON.get_or_init(|| mode() != Mode::Off)
 }
 
 /// Returns what SELinux does now.

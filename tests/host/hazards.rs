@@ -25,6 +25,14 @@ fn hold(podman: &Podman) {
     podman.run("-d --name holder -v db:/x", "top");
 }
 
+/// The volume `db`, which a container has had.
+fn unused() -> (Setup, Serve, Podman) {
+    let (setup, serve, podman) = start();
+    hold(&podman);
+    podman.ok("rm -f -t 0 holder");
+    (setup, serve, podman)
+}
+
 /// What Podman says when it finds that a volume is gone. Its exit code is 1 then, for
 /// it knows the words "no such volume".
 fn forgotten(volume: &str) -> String {
@@ -80,9 +88,7 @@ fn containers_go_on_while_the_driver_is_down_and_the_volume_is_removed_after() {
 /// A socket that nobody listens at any more, as a driver that was killed leaves it.
 #[test]
 fn a_stale_socket_is_told_of_and_is_replaced() {
-    let (setup, serve, podman) = start();
-    hold(&podman);
-    podman.ok("rm -f -t 0 holder");
+    let (setup, serve, podman) = unused();
     serve.kill();
     let (code, error) = podman.fails("volume ls");
     assert!(code == 125 && error.contains("connection refused"), "{code} {error}");
@@ -94,9 +100,7 @@ fn a_stale_socket_is_told_of_and_is_replaced() {
 /// Podman then forgets what it knew of the volumes, and nothing else is lost.
 #[test]
 fn a_reload_while_the_driver_is_down_loses_labels_and_no_bytes() {
-    let (setup, serve, podman) = start();
-    hold(&podman);
-    podman.ok("rm -f -t 0 holder");
+    let (setup, serve, podman) = unused();
     serve.stop();
     let output = podman.podman("volume reload");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "Removed:\ndb\n");
@@ -233,9 +237,7 @@ fn a_volume_that_is_gone_breaks_the_list_until_podman_forgets_it() {
 
 #[test]
 fn a_damaged_volume_does_not_break_the_list_nor_another_volume() {
-    let (setup, serve, podman) = start();
-    hold(&podman);
-    podman.ok("rm -f -t 0 holder");
+    let (setup, serve, podman) = unused();
     podman.ok("volume create --driver dirvol broken");
     fs::write(serve.root.join("volumes/broken/volume.json"), "{").unwrap();
     serve.stop();
@@ -252,9 +254,7 @@ fn a_damaged_volume_does_not_break_the_list_nor_another_volume() {
 
 #[test]
 fn volumes_are_listed_while_their_disk_is_not_there_and_none_is_mounted_or_made() {
-    let (setup, serve, podman) = start();
-    hold(&podman);
-    podman.ok("rm -f -t 0 holder");
+    let (setup, serve, podman) = unused();
     let away = setup.path("away");
     fs::rename(&serve.root, &away).unwrap();
     serve.wait_unavailable();

@@ -232,6 +232,22 @@ fn units_in_the_wrong_order_are_found() {
 }
 
 #[test]
+fn the_units_that_are_shipped_are_in_order() {
+    served_once(|setup| {
+        let units = setup.path("units");
+        fs::create_dir_all(&units).unwrap();
+        for unit in fs::read_dir("packaging/systemd").unwrap() {
+            let unit = unit.unwrap();
+            fs::copy(unit.path(), units.join(unit.file_name())).unwrap();
+        }
+        let looked = "DIR/units/dirvol-announce.service, DIR/units/dirvol.service, \
+                      DIR/units/dirvol.socket, DIR/units/dirvol@.service, \
+                      DIR/units/dirvol@.socket";
+        assert_eq!(doctor(setup, &[]), told(&but(&[("units", looked)]), &[]));
+    });
+}
+
+#[test]
 fn an_engines_own_volume_that_hides_one_of_ours_is_found() {
     served_once(|setup| {
         let own = r#"{"Volumes":[{"Name":"db","Driver":"local"},{"Name":"x"}],"Warnings":null}"#;

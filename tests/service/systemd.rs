@@ -144,21 +144,15 @@ fn an_idle_exit_without_a_socket_that_stays_is_refused() {
 }
 
 /// The command that has systemd's own program listen on `addresses`, called `names`,
-/// and start the driver at the first connection; `None` where that is not installed.
-fn activated(setup: &Setup, addresses: &[&str], names: &str) -> Option<Command> {
-    let program = "systemd-socket-activate";
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("skipped: there is no {program} on the PATH");
-        return None;
-    }
+/// and start the driver at the first connection.
+fn activated(setup: &Setup, addresses: &[&str], names: &str) -> Command {
     let driver = setup.command();
-    let mut command = Command::new(program);
+    let mut command = Command::new("systemd-socket-activate");
     for address in addresses {
         command.args(["-l", address]);
     }
     command.arg(format!("--fdname={names}")).arg(driver.get_program()).args(driver.get_args());
-    Some(command)
+    command
 }
 
 /// Waits until somebody listens on the socket.
@@ -171,7 +165,7 @@ fn systemds_own_activation_starts_it_and_an_idle_exit_leaves_the_socket() {
     let setup = Setup::new().arg("--idle-exit").arg("300ms");
     let socket = setup.socket();
     let addresses = [socket.to_str().unwrap()];
-    let Some(command) = activated(&setup, &addresses, "plugin") else { return };
+    let command = activated(&setup, &addresses, "plugin");
     fs::create_dir(setup.root()).unwrap();
     let mut serve = setup.start_with(command);
     // It may have ended for want of questions already; if not, it answers.
@@ -193,7 +187,7 @@ fn a_second_socket_that_is_passed_serves_metrics_and_nothing_else() {
     // systemd takes no port 0. That somebody else takes this one is unlikely.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let addresses = [free.as_str(), socket.to_str().unwrap()];
-    let Some(command) = activated(&setup, &addresses, "metrics:plugin") else { return };
+    let command = activated(&setup, &addresses, "metrics:plugin");
     fs::create_dir(setup.root()).unwrap();
     let serve = setup.start_with(command);
     serve.wait_available();
@@ -226,7 +220,7 @@ fn a_name_that_says_nothing_is_refused_among_several_sockets() {
     let socket = setup.socket();
     let other = setup.path("other.sock");
     let addresses = [socket.to_str().unwrap(), other.to_str().unwrap()];
-    let Some(mut command) = activated(&setup, &addresses, "plugin:other") else { return };
+    let mut command = activated(&setup, &addresses, "plugin:other");
     setup.log_to(&mut command);
     let mut child = command.spawn().unwrap();
     wait_for_socket(&setup);
