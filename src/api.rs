@@ -100,6 +100,12 @@ pub struct Volume {
     /// The options in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Options>,
+    /// What it holds, in bytes, where the kernel counts that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
+    /// How many files and directories it holds, where the kernel counts that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_inodes: Option<u64>,
 }
 
 /// The answer of `Holders`.

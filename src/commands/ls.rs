@@ -9,6 +9,7 @@ use super::output::{known, show, table};
 use super::{Failure, ask};
 use crate::api;
 use crate::cli::client::{List, One};
+use crate::volume::size;
 
 /// Lists the volumes.
 ///
@@ -18,7 +19,17 @@ pub fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
     let (client, format) = ask(socket, args.ask)?;
     let answer: api::Volumes = client.ask("Dirvol.List", &api::Nothing {})?;
     show(format, &answer.volumes, |volumes| {
-        let heads = ["NAME", "CREATED", "LAST USED", "HOLDERS", "RETAIN", "PROTECT", "HEALTH"];
+        let heads = [
+            "NAME",
+            "SIZE",
+            "USED",
+            "CREATED",
+            "LAST USED",
+            "HOLDERS",
+            "RETAIN",
+            "PROTECT",
+            "HEALTH",
+        ];
         let rows: Vec<_> = volumes
             .iter()
             .map(|volume| {
@@ -26,6 +37,8 @@ pub fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
                     |key| known(volume.options.as_ref().and_then(|options| options.get(key)));
                 [
                     volume.name.clone(),
+                    option("size"),
+                    used(volume),
                     known(volume.created_at.as_ref()),
                     known(volume.last_used.as_ref()),
                     volume.holders.to_string(),
@@ -93,6 +106,26 @@ pub fn holders(socket: Option<PathBuf>, args: One) -> Result<(), Failure> {
         let rows: Vec<_> = mounts.chain(ids).collect();
         table(["PID", "CONTAINER", "MOUNT ID", "SINCE", "MOUNTED AT"], &rows)
     })
+}
+
+/// How wide a full bar is.
+const BAR: u64 = 10;
+
+/// What a volume holds, and a bar for how much of its limit that is.
+fn used(volume: &api::Volume) -> String {
+    let Some(bytes) = volume.used_bytes else { return "-".into() };
+    let stated = volume.options.as_ref().and_then(|options| options.get("size"));
+    match stated.and_then(|size| size::parse(size)).filter(|&size| size > 0) {
+        None => size::about(bytes),
+        Some(limit) => {
+            let share = |of: u64| {
+                u64::try_from(u128::from(bytes) * u128::from(of) / u128::from(limit)).unwrap_or(of)
+            };
+            let full = usize::try_from(share(BAR).min(BAR)).unwrap_or(0);
+            let bar = format!("{:.<10}", "#".repeat(full));
+            format!("{} [{bar}] {}%", size::about(bytes), share(100))
+        }
+    }
 }
 
 /// A value without the marks that JSON needs.

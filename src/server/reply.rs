@@ -58,9 +58,10 @@ impl Failure {
             Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Volume(error) => match error {
                 Error::NoSuchVolume(_) | Error::NoSuchEntry(..) => StatusCode::NOT_FOUND,
-                Error::BadName(_) | Error::BadOption(..) | Error::NotToGive { .. } => {
-                    StatusCode::BAD_REQUEST
-                }
+                Error::BadName(_)
+                | Error::BadOption(..)
+                | Error::NotToGive { .. }
+                | Error::NoLimits(..) => StatusCode::BAD_REQUEST,
                 Error::OptionsDiffer(..)
                 | Error::InUse(..)
                 | Error::Protected(_)
@@ -84,7 +85,9 @@ impl Failure {
             Self::Volume(error) => match error {
                 Error::NoSuchVolume(_) => ErrorKind::NoSuchVolume,
                 Error::BadName(_) => ErrorKind::BadName,
-                Error::BadOption(..) | Error::NotToGive { .. } => ErrorKind::BadOption,
+                Error::BadOption(..) | Error::NotToGive { .. } | Error::NoLimits(..) => {
+                    ErrorKind::BadOption
+                }
                 Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
                 Error::InUse(..) => ErrorKind::InUse,
                 Error::Protected(_) => ErrorKind::Protected,

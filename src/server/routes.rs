@@ -195,7 +195,11 @@ impl Call<'_> {
         if self.app.driver.fixture() == Fixture::On {
             self.note = Some("test fixture: wrote into the volume, or failed as told".into());
         }
-        Ok(Reply::json(&Mountpoint::new(&mounted?)))
+        let mounted = mounted?;
+        if let Some(why) = mounted.unlimited {
+            self.note = Some(format!("its limit is not kept: {why}"));
+        }
+        Ok(Reply::json(&Mountpoint::new(&mounted.mountpoint)))
     }
 
     fn unmount(&self, name: &VolumeName) -> Result<Reply, Failure> {

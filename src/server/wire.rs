@@ -100,9 +100,20 @@ struct VolumeStatus {
     health: String,
     holders: Vec<HolderStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     selinux: Option<String>,
+    /// Of a volume with a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<UsedStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct UsedStatus {
+    bytes: u64,
+    inodes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -169,6 +180,16 @@ impl Got {
                         since: humantime::format_rfc3339_seconds(holder.since).to_string(),
                     })
                     .collect(),
+                limit: volume
+                    .holds
+                    .as_ref()
+                    .and_then(|holds| holds.as_ref().err())
+                    .map(|why| format!("not kept: {why}")),
+                used: volume
+                    .holds
+                    .as_ref()
+                    .and_then(|holds| holds.as_ref().ok())
+                    .map(|held| UsedStatus { bytes: held.bytes, inodes: held.inodes }),
                 options: record.map(|record| driver.in_force(record).to_map()),
                 selinux: volume.mislabelled.clone(),
             }),

@@ -227,6 +227,22 @@ impl Dir {
         fsync(&file).map_err(|errno| error("fsync", &self.path.join(name), errno))
     }
 
+    /// Opens the regular file `name`, which was read from this directory, for its
+    /// attributes, or returns `None` where it is something else.
+    pub(super) fn open_regular(&self, name: &CStr) -> Result<Option<File>> {
+        let shown = || self.path.join(OsString::from_vec(name.to_bytes().to_vec()));
+        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .map_err(|errno| error("fstatat", &shown(), errno))?;
+        if stat.st_mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
+            return Ok(None);
+        }
+        // O_NONBLOCK: it may have become a fifo since.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        openat2(&self.fd, name, how(flags, Mode::empty(), Mounts::Stay))
+            .map(|fd| Some(File::from(fd)))
+            .map_err(|errno| error("openat2", &shown(), errno))
+    }
+
     /// Opens the file `name`, making it where it is missing.
     pub(super) fn open_file(&self, name: &str) -> Result<File> {
         self.step("open", name)?;

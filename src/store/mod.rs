@@ -23,7 +23,8 @@
 //!    where nothing is to be kept, rename to `staging/x`, sync `volumes/`.
 //! 3. *Set*: give the data directory its new owner and mode and sync it, write the
 //!    new record beside the old one, sync it, rename it over the old one, sync the
-//!    volume's directory.
+//!    volume's directory. A limit is set after the record that states it, and again
+//!    at each Mount where the kernel has another one.
 //! 4. *Restore*: where the name is another one, replace the record in the entry as
 //!    above; rename the entry to `volumes/<name>` (never over an existing one),
 //!    sync `volumes/`, sync `trash/`.
@@ -50,6 +51,7 @@ mod label;
 pub mod layout;
 mod marker;
 mod open_error;
+mod quota;
 mod read_only;
 pub mod root;
 mod space;
@@ -62,9 +64,12 @@ pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
 pub use open_error::OpenError;
+pub use quota::NoLimits;
 pub use read_only::{Entry, ReadOnly};
 pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
 pub use volumes::{Commit, Ownership, Stored};
+
+pub use crate::sys::quota::Amount;

@@ -175,7 +175,11 @@ impl Root {
             let next = self.doomed.lock().expect("no holder of this lock panics").pop();
             let Some(tree) = next else { break };
             let mut moved = Vec::new();
+            let project = self.project_of(&tree);
             let deleted = delete_tree(self, &tree, &mut moved);
+            if let (Ok(()), Some(project)) = (&deleted, project) {
+                failed.extend(self.clear_limit(project).err());
+            }
             if deleted.is_err() && moved.is_empty() {
                 failed.extend(deleted.err());
                 continue;

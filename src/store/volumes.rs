@@ -6,6 +6,7 @@ use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::quota::Amount;
 use crate::sys::selinux;
 
 /// Far more than a record needs.
@@ -76,15 +77,21 @@ impl Root {
         read(&self.volumes, name)
     }
 
-    /// Creates the volume `name` with an empty data directory: all of it, or
-    /// nothing.
+    /// Creates the volume `name` with an empty data directory that may hold no more
+    /// than `limit`: all of it, or nothing.
     ///
     /// # Errors
     /// The disk refuses. The volume is then not there; except that a failure to
     /// sync `volumes/` leaves it to the disk, and ends this root.
-    pub fn create(&self, name: &FileName, record: &[u8], owner: Ownership) -> Result<Commit> {
+    pub fn create(
+        &self,
+        name: &FileName,
+        record: &[u8],
+        owner: Ownership,
+        limit: Amount,
+    ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner).and_then(|()| {
+        let committed = self.build(&staged, record, owner, limit).and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });
@@ -100,33 +107,54 @@ impl Root {
         }
     }
 
-    fn build(&self, staged: &FileName, record: &[u8], owner: Ownership) -> Result<()> {
+    fn build(
+        &self,
+        staged: &FileName,
+        record: &[u8],
+        owner: Ownership,
+        limit: Amount,
+    ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
         volume.make_dir(DATA)?;
+        let data = give(&volume, owner)?;
+        self.enroll(&data)?;
         // Its own sync: that of the directory above need not take owner and mode
         // along, and on btrfs does not.
-        let data = give(&volume, owner)?;
         // Ignoring: not every file system has labels, and the volume's Status says that
         // it has none.
         let _unlabelled = data.label_for_containers();
         data.sync()?;
         volume.write_new_synced(RECORD, record)?;
+        if limit != Amount::default() {
+            self.limit(&data, limit)?;
+        }
         volume.sync()
     }
 
     /// Gives the data directory of the volume `name` to `owner`, and then replaces
-    /// the volume's record: what the record says has been done. Repeating it after
-    /// a failure converges.
+    /// the volume's record: what the record says has been done. Only its `limit`,
+    /// where there is a new one, is set after that. Repeating it after a failure
+    /// converges.
     ///
     /// # Errors
     /// The disk refuses. The record is then the old one or the new one, whole.
-    pub fn rewrite(&self, name: &FileName, record: &[u8], owner: Ownership) -> Result<()> {
+    pub fn rewrite(
+        &self,
+        name: &FileName,
+        record: &[u8],
+        owner: Ownership,
+        limit: Option<Amount>,
+    ) -> Result<()> {
         let volume = self.volumes.open_dir(name)?;
         if owner != Ownership::default() {
             self.commit(&give(&volume, owner)?)?;
         }
-        self.replace_record(&volume, record)
+        self.replace_record(&volume, record)?;
+        match limit {
+            Some(limit) => self.enforce(name, limit),
+            None => Ok(()),
+        }
     }
 
     /// Replaces the record in `volume`, durably. A failed sync ends this root.

@@ -10,6 +10,7 @@ pub mod lock;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;
+pub mod quota;
 pub mod random;
 pub mod selinux;
 pub mod socket;

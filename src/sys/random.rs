@@ -29,6 +29,14 @@ pub fn token() -> io::Result<String> {
     Ok(hex(&bytes::<8>()?))
 }
 
+/// Returns a number, any of all that there are.
+///
+/// # Errors
+/// Those of getrandom(2).
+pub fn number() -> io::Result<u32> {
+    bytes::<4>().map(u32::from_ne_bytes)
+}
+
 /// Returns a random (version 4) UUID in its usual form, as RFC 9562 lays it out.
 ///
 /// # Errors

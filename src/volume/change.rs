@@ -17,7 +17,7 @@ use super::options::Options;
 use super::read::Volume;
 use super::record::Record;
 use crate::store::layout::volume_data;
-use crate::store::{self, Commit, Ownership, Root, TrashName};
+use crate::store::{self, Amount, Commit, Ownership, Root, TrashName};
 use crate::sys::credentials::Credentials;
 
 /// How a Create ended.
@@ -47,6 +47,15 @@ pub enum Removed {
     Absent,
 }
 
+/// What a Mount is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// What containers are given.
+    pub mountpoint: PathBuf,
+    /// Why the kernel does not keep the volume's limit, if it has one.
+    pub unlimited: Option<String>,
+}
+
 impl Driver {
     /// Creates the volume `name`. One that is there with the same options is
     /// success, and is not touched.
@@ -69,12 +78,14 @@ impl Driver {
             mode: in_force.mode,
         };
         refuse_if_not_to_give(name, owner)?;
+        let limit = in_force.limit();
+        refuse_unless_limited(&root, name, limit)?;
         let bytes = record.to_bytes(name);
-        let committed =
-            self.with_room(&root, || root.create(name.file(), &bytes, owner)).map_err(|error| {
-                self.give_up_if_unsynced(&root);
-                Error::Disk(name.clone(), error)
-            })?;
+        let create = || root.create(name.file(), &bytes, owner, limit);
+        let committed = self.with_room(&root, create).map_err(|error| {
+            self.give_up_if_unsynced(&root);
+            Error::Disk(name.clone(), error)
+        })?;
         self.cache().changed(name);
         self.wake_collector_if_low(&root);
         match committed {
@@ -157,7 +168,7 @@ impl Driver {
     ///
     /// # Errors
     /// No root, no such volume, a damaged one, or the disk.
-    pub fn mount(&self, name: &VolumeName, id: &str) -> Result<PathBuf, Error> {
+    pub fn mount(&self, name: &VolumeName, id: &str) -> Result<Mounted, Error> {
         let (_lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
@@ -168,11 +179,12 @@ impl Driver {
             write_for_fixture(&root, name, url, id)
                 .map_err(|error| Error::Disk(name.clone(), error))?;
         }
+        let unlimited = enforce(&root, name, self.in_force(record).limit());
         self.note_found(&root, name);
         note_use(&root, name);
         self.holders().mount(name, id);
         self.wake_collector_if_low(&root);
-        Ok(self.mountpoint(name))
+        Ok(Mounted { mountpoint: self.mountpoint(name), unlimited })
     }
 
     /// Remembers that `id` does not mount the volume `name` any more. It never
@@ -343,6 +355,30 @@ pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Resu
             refuse("gid", gid, format!("group {}", own.gids[0]))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a limit that the kernel would not keep.
+pub(super) fn refuse_unless_limited(
+    root: &Root,
+    name: &VolumeName,
+    limit: Amount,
+) -> Result<(), Error> {
+    if limit == Amount::default() {
+        return Ok(());
+    }
+    root.can_limit().map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Sees to it that the kernel keeps the `limit` of the volume `name`, or returns why
+/// it does not. A database is not kept from starting for that.
+fn enforce(root: &Root, name: &VolumeName, limit: Amount) -> Option<String> {
+    if limit == Amount::default() {
+        return None;
+    }
+    match root.can_limit() {
+        Ok(()) => root.enforce(name.file(), limit).err().map(|error| error.to_string()),
+        Err(why) => Some(why.to_string()),
     }
 }
 

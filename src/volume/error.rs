@@ -38,6 +38,9 @@ pub enum Error {
         /// As whom the driver runs.
         own: String,
     },
+    /// A limit is asked for and none can be kept.
+    #[error("volume {0}: {1}")]
+    NoLimits(VolumeName, store::NoLimits),
     /// A volume of that name has other options.
     #[error(
         "volume {0} exists with other options: {1}; ask for the same, or change it with 'dirvol set \

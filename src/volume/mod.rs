@@ -18,6 +18,7 @@ pub mod prune;
 pub mod read;
 pub mod record;
 mod set;
+pub mod size;
 pub mod trash;
 
 pub use driver::{Driver, Settings};

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::size;
+use crate::store::Amount;
+
 /// The options there are, in the order of messages.
-pub const KNOWN: [&str; 5] = ["gid", "mode", "protect", "retain", "uid"];
+pub const KNOWN: [&str; 7] = ["gid", "inodes", "mode", "protect", "retain", "size", "uid"];
 
 /// The options that are spoken for and that this version does not have yet.
-const LATER: [&str; 4] = ["from", "inodes", "path", "size"];
+const LATER: [&str; 2] = ["from", "path"];
+
+/// The least size that may be asked for: less than that is a mistyped unit.
+const LEAST_SIZE: u64 = 1 << 20;
 
 /// Permissions of a data directory where no option says otherwise.
 const DEFAULT_MODE: u32 = 0o755;
@@ -36,6 +42,10 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Whether a Remove is refused.
     pub protect: Option<bool>,
+    /// How many bytes the volume may hold; zero is no limit.
+    pub size: Option<u64>,
+    /// How many files and directories it may hold; zero is no limit.
+    pub inodes: Option<u64>,
     /// Fixture: Get answers a null volume, List leaves it out.
     pub ninja: bool,
     /// Fixture: Mount fails.
@@ -85,6 +95,8 @@ impl Options {
                     options.retain = Some(duration(value).map_err(named)?);
                 }
                 ("protect", _) => options.protect = Some(truth(&key, value)?),
+                ("size", _) => options.size = Some(size(value)?),
+                ("inodes", _) => options.inodes = Some(inodes(value)?),
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
                 (later, _) if LATER.contains(&later) => {
@@ -113,6 +125,8 @@ impl Options {
             ("mode", self.mode.map(|mode| format!("{mode:04o}"))),
             ("retain", self.retain.map(|retain| humantime::format_duration(retain).to_string())),
             ("protect", self.protect.map(|protect| protect.to_string())),
+            ("size", self.size.map(size::show)),
+            ("inodes", self.inodes.map(|inodes| inodes.to_string())),
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
@@ -127,13 +141,15 @@ impl Options {
             mode: self.mode.or(defaults.mode),
             retain: self.retain.or(defaults.retain),
             protect: self.protect.or(defaults.protect),
+            size: self.size.or(defaults.size),
+            inodes: self.inodes.or(defaults.inodes),
             ninja: self.ninja || defaults.ninja,
             invalid_option: self.invalid_option || defaults.invalid_option,
         }
     }
 
     /// Returns what holds where nobody states anything: the driver's own user
-    /// and group, 0755, the driver's retention, and no protection.
+    /// and group, 0755, the driver's retention, no protection and no limit.
     pub fn builtin(retention: Duration) -> Self {
         Self {
             uid: Some(nix::unistd::geteuid().as_raw()),
@@ -141,15 +157,27 @@ impl Options {
             mode: Some(DEFAULT_MODE),
             retain: Some(retention),
             protect: Some(false),
+            size: None,
+            inodes: None,
             ninja: false,
             invalid_option: false,
         }
     }
 
+    /// Returns what a volume with these options may hold.
+    pub fn limit(&self) -> Amount {
+        Amount { bytes: self.size.unwrap_or(0), inodes: self.inodes.unwrap_or(0) }
+    }
+
     /// Names the first option that is `asked` for and is neither what the volume
     /// has `now` nor what it was `created` with, or returns `None`.
     pub fn difference(now: &Self, created: &Self, asked: &Self) -> Option<String> {
-        let [now, created, asked] = [now, created, asked].map(Self::to_map);
+        let [now, created, asked] = [now, created, asked].map(|options| {
+            let mut map = options.to_map();
+            // No limit is no limit, whether it was stated or not.
+            map.retain(|key, value| value != "0" || !matches!(key.as_str(), "size" | "inodes"));
+            map
+        });
         let keys: std::collections::BTreeSet<&String> = now.keys().chain(asked.keys()).collect();
         let differs = |key: &&String| {
             let asked = asked.get(*key);
@@ -199,6 +227,24 @@ fn mode(value: &str) -> Result<u32, BadOption> {
     })
 }
 
+fn size(value: &str) -> Result<u64, BadOption> {
+    size::parse(value).filter(|&size| size == 0 || size >= LEAST_SIZE).ok_or_else(|| {
+        BadOption(format!(
+            "option \"size\" is {value:?}: give a size such as 512M or 10G, at least 1M, or 0 for \
+             no limit"
+        ))
+    })
+}
+
+fn inodes(value: &str) -> Result<u64, BadOption> {
+    size::parse(value).ok_or_else(|| {
+        BadOption(format!(
+            "option \"inodes\" is {value:?}: give a number of files such as 100000 or 1M (1048576), \
+             or 0 for no limit"
+        ))
+    })
+}
+
 fn truth(key: &str, value: &str) -> Result<bool, BadOption> {
     value.parse().map_err(|_| BadOption(format!("option {key:?} is {value:?}: give true or false")))
 }
@@ -233,7 +279,7 @@ mod tests {
 
     #[test]
     fn each_option_is_read() {
-        let cases: [(&[(&str, &str)], Options); 11] = [
+        let cases: [(&[(&str, &str)], Options); 14] = [
             (&[], Options::default()),
             (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
             (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
@@ -246,6 +292,9 @@ mod tests {
             ),
             (&[("protect", "true")], Options { protect: Some(true), ..Default::default() }),
             (&[("PROTECT", "false")], Options { protect: Some(false), ..Default::default() }),
+            (&[("size", "10G")], Options { size: Some(10 << 30), ..Default::default() }),
+            (&[("SIZE", "0")], Options { size: Some(0), ..Default::default() }),
+            (&[("inodes", "1M")], Options { inodes: Some(1 << 20), ..Default::default() }),
             (
                 &[("o", "uid=5,mode=0700")],
                 Options { uid: Some(5), mode: Some(0o700), ..Default::default() },
@@ -262,8 +311,10 @@ mod tests {
     fn whatever_else_is_refused_with_the_cure() {
         let ids = "give a number from 0 to 4294967294, not a name";
         let octal = "give octal digits, 0000 to 7777";
-        let known = "(known: gid, mode, protect, retain, uid)";
-        let cases: [(&[(&str, &str)], String); 15] = [
+        let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
+        let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
+        let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+        let cases: [(&[(&str, &str)], String); 18] = [
             (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
             (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),
             (&[("uid", "+1")], format!("option \"uid\" is \"+1\": {ids}")),
@@ -279,9 +330,12 @@ mod tests {
             ),
             (&[("protect", "on")], "option \"protect\" is \"on\": give true or false".into()),
             (
-                &[("size", "10G")],
-                format!("option \"size\" is not supported yet; leave it out {known}"),
+                &[("from", "db")],
+                format!("option \"from\" is not supported yet; leave it out {known}"),
             ),
+            (&[("size", "10")], format!("option \"size\" is \"10\": {sizes}")),
+            (&[("size", "9E")], format!("option \"size\" is \"9E\": {sizes}")),
+            (&[("inodes", "many")], format!("option \"inodes\" is \"many\": {counts}")),
             (&[("sise", "10G")], format!("option \"sise\" is unknown {known}")),
             (&[("ninja", "1")], format!("option \"ninja\" is unknown {known}")),
             (
@@ -319,9 +373,12 @@ mod tests {
             mode in prop::option::of(0..=0o7777u32),
             seconds in prop::option::of(0..1_000_000_000u64),
             protect in prop::option::of(prop::bool::ANY),
+            size in prop::option::of(LEAST_SIZE..1 << 62),
+            inodes in prop::option::of(0..1u64 << 62),
         ) {
             let retain = seconds.map(Duration::from_secs);
-            let options = Options { uid, gid, mode, retain, protect, ..Default::default() };
+            let options =
+                Options { uid, gid, mode, retain, protect, size, inodes, ..Default::default() };
             let map = options.to_map();
             let stated = map.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             prop_assert_eq!(Options::parse(stated, Fixture::Off), Ok(options));

@@ -9,6 +9,7 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
+use crate::store::Amount;
 use crate::store::layout::volume_data;
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
@@ -29,6 +30,8 @@ pub struct Overview {
     pub health: Health,
     /// The options in force, if its record says so.
     pub options: Option<Options>,
+    /// What it holds, where the kernel counts that.
+    pub holds: Option<Amount>,
 }
 
 /// One mount of a volume, or of a directory in it.
@@ -74,6 +77,7 @@ impl Driver {
                 used: used.get(name.file()).copied(),
                 holders: mounted.get(name.file()).copied().unwrap_or(held),
                 health: volume.health,
+                holds: root.usage(name.file()),
                 options: volume.record.map(|record| self.in_force(&record)),
                 name,
             });

@@ -11,7 +11,7 @@ use super::holders::Holder;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
-use crate::store::{self, Root, Space, State, Stored};
+use crate::store::{self, Amount, Root, Space, State, Stored};
 
 /// A volume, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Volume {
     pub health: Health,
     /// Why SELinux keeps containers from it, where it does.
     pub mislabelled: Option<String>,
+    /// What it holds, of a volume with a limit; or why its limit is not kept.
+    pub holds: Option<Result<Amount, String>>,
 }
 
 /// Whether a volume can be used.
@@ -78,7 +80,8 @@ impl Driver {
     /// is no root, whenever it was. It never waits for the disk.
     pub fn cached(&self, name: &VolumeName) -> Option<Arc<Volume>> {
         match self.availability.unavailable() {
-            None => self.cache().fresh(name).cloned(),
+            // How full it is is asked for, not remembered.
+            None => self.cache().fresh(name).filter(|volume| volume.holds.is_none()).cloned(),
             Some((reason, _)) => self.remembered(name, &reason),
         }
     }
@@ -187,7 +190,24 @@ impl Driver {
     /// Reads the volume `name` from `root`, or `None` where there is none.
     pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
         let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
-        Ok(stored.map(|stored| Volume::new(name, stored)))
+        let Some(stored) = stored else { return Ok(None) };
+        let volume = Volume::new(name, stored);
+        let holds = volume.record.as_ref().and_then(|record| self.holds(root, name, record));
+        Ok(Some(Volume { holds, ..volume }))
+    }
+
+    /// Asks the kernel what a volume with a limit holds.
+    fn holds(
+        &self,
+        root: &Root,
+        name: &VolumeName,
+        record: &Record,
+    ) -> Option<Result<Amount, String>> {
+        if self.in_force(record).limit() == Amount::default() {
+            return None;
+        }
+        let can = root.can_limit().map_err(|why| why.to_string());
+        Some(can.and_then(|()| root.usage(name.file()).ok_or_else(|| "mount it once".to_owned())))
     }
 
     /// Reads the volume `name` from `root`, where there is one. That there is none
@@ -233,12 +253,12 @@ impl Volume {
             Ok(record) if stored.has_data => (Some(record), Health::Ok),
             Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
         };
-        Self { name: name.clone(), record, health, mislabelled: stored.mislabelled }
+        Self { name: name.clone(), record, health, mislabelled: stored.mislabelled, holds: None }
     }
 
     /// Describes a volume of which only this is known.
     pub fn only(name: VolumeName, health: Health) -> Self {
-        Self { name, record: None, health, mislabelled: None }
+        Self { name, record: None, health, mislabelled: None, holds: None }
     }
 
     /// Returns whether the fixture hides the volume.

@@ -1,6 +1,6 @@
 //! Options that are changed after the Create.
 
-use super::change::refuse_if_not_to_give;
+use super::change::{refuse_if_not_to_give, refuse_unless_limited};
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
@@ -21,10 +21,13 @@ impl Driver {
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
         let record = Record { set: options.or(&record.set), ..record.clone() };
+        let limited = options.size.is_some() || options.inodes.is_some();
+        let limit = limited.then(|| self.in_force(&record).limit());
+        refuse_unless_limited(&root, name, limit.unwrap_or_default())?;
         let bytes = record.to_bytes(name);
         let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
         refuse_if_not_to_give(name, owner)?;
-        let set = self.with_room(&root, || root.rewrite(name.file(), &bytes, owner));
+        let set = self.with_room(&root, || root.rewrite(name.file(), &bytes, owner, limit));
         self.cache().changed(name);
         set.map_err(|error| {
             self.give_up_if_unsynced(&root);

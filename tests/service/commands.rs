@@ -18,14 +18,17 @@ fn the_life_of_a_volume_is_told_as_tables() {
     let setup = Setup::new();
     let serve = setup.serve();
     let data = setup.root().join("volumes/db/data").display().to_string();
-    assert_eq!(said(&serve, "ls"), "NAME  CREATED  LAST USED  HOLDERS  RETAIN  PROTECT  HEALTH\n");
+    assert_eq!(
+        said(&serve, "ls"),
+        "NAME  SIZE  USED  CREATED  LAST USED  HOLDERS  RETAIN  PROTECT  HEALTH\n"
+    );
     assert_eq!(said(&serve, "create db -o mode=0750 --opt retain=7d"), "db\n");
     assert_eq!(said(&serve, "create db -o mode=0750 --opt retain=7d"), "db\n");
     assert_eq!(
         said(&serve, "ls"),
         format!(
-            "NAME  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH\n\
-             db    {TIME}  {TIME}  0        7days   false    ok\n"
+            "NAME  SIZE  USED  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH\n\
+             db    -     -     {TIME}  {TIME}  0        7days   false    ok\n"
         )
     );
     assert_eq!(
@@ -191,7 +194,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let setup = Setup::new();
     let serve = setup.serve();
     serve.create("a");
-    let known = "(known: gid, mode, protect, retain, uid)";
+    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
     let name = "is not allowed: use letters, digits, '_', '.' and '-', beginning with a letter or \
                 digit, at most 200 characters";
     let cases = [

@@ -36,8 +36,8 @@ fn a_volume_is_told_with_its_creation_and_its_last_use() {
         );
         assert_eq!(told(serve, &["ls"]), expected + "\n");
         let expected = "\
-NAME  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH
-a     2001-02-03T04:05:06Z  2020-09-13T12:26:40Z  0        1day    false    ok
+NAME  SIZE  USED  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH
+a     -     -     2001-02-03T04:05:06Z  2020-09-13T12:26:40Z  0        1day    false    ok
 ";
         assert_eq!(told_as(serve, &["ls"], "table"), expected);
         let pruned = told(serve, &["prune", "--no-engine"]);
