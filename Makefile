@@ -11,7 +11,7 @@ STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
 export PLUGIN ROOT DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -24,11 +24,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test cuts -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test cuts -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin host cuts
+	@scripts/test check unit monitoring engine plugin host life vm cuts
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -41,6 +41,12 @@ test-engine: ## against a real dockerd (root)
 
 test-plugin: ## as a managed plugin of a real dockerd (root)
 	@scripts/test plugin
+
+test-life: ## limits, clones, import and export on loop mounts of ext4, xfs and btrfs (root)
+	@scripts/test life
+
+test-vm: ## limits on xfs and ext4 with project quota, in a virtual machine
+	@scripts/test vm
 
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts

@@ -9,7 +9,8 @@ use tracing::Level;
 use crate::cli;
 use crate::log::Format;
 use crate::store::{Init, Scope};
-use crate::volume::options::{self, Fixture, Options};
+use crate::volume::options::{Fixture, Options};
+use crate::volume::value;
 
 /// How to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Config {
         if args.spec_dir.is_some() && listen.is_none() {
             return Err("--spec-dir announces --listen: give that too, or leave this out".into());
         }
-        let retention = options::duration(&args.trash_retention)
+        let retention = value::duration(&args.trash_retention)
             .map_err(|error| format!("--trash-retention: {error}"))?;
         Ok(Self {
             socket: absolute("--socket", &args.socket)?,
@@ -168,7 +169,7 @@ fn idle_exit(stated: &str) -> Result<Option<Duration>, String> {
     if stated.is_empty() {
         return Ok(None);
     }
-    let limit = options::duration(stated).map_err(|error| format!("--idle-exit: {error}"))?;
+    let limit = value::duration(stated).map_err(|error| format!("--idle-exit: {error}"))?;
     Ok(Some(limit).filter(|limit| !limit.is_zero()))
 }
 
@@ -234,9 +235,9 @@ mod tests {
             ),
             ("--default-opt mode", "--default-opt mode: give K=V"),
             (
-                "--default-opt size=1G",
-                "--default-opt: option \"size\" is not supported yet; leave it out (known: gid, \
-                 mode, protect, retain, uid)",
+                "--default-opt from=db",
+                "--default-opt: option \"from\" is not supported yet; leave it out (known: gid, \
+                 inodes, mode, protect, retain, size, uid)",
             ),
             (
                 "--listen 127.0.0.1:0 --test-fixture",

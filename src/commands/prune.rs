@@ -15,7 +15,7 @@ use crate::client::engine;
 /// An engine cannot be asked what its containers need, the driver cannot be
 /// reached, or it refuses.
 pub fn prune(socket: Option<PathBuf>, args: Prune) -> Result<(), Failure> {
-    crate::volume::options::duration(&args.unused_for)
+    crate::volume::value::duration(&args.unused_for)
         .map_err(|error| Failure::Usage(format!("--unused-for: {error}")))?;
     let (client, format) = ask(socket, args.ask)?;
     let needed = if args.no_engine { None } else { engine::needed()? };

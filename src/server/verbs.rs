@@ -13,10 +13,10 @@ use super::routes::{Call, SHORT_LIMIT};
 use crate::api;
 use crate::metrics::{Endpoint, Purge};
 use crate::volume::change::Removed;
-use crate::volume::options::duration;
 use crate::volume::overview::Overview;
 use crate::volume::prune::{Fate, Prune};
 use crate::volume::trash::{Entry, Which};
+use crate::volume::value::duration;
 use crate::volume::{Driver, Error, Fixture, Options, VolumeName};
 
 /// Success, with the empty `Err` of the protocol.

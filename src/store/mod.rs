@@ -57,9 +57,9 @@ pub mod root;
 mod space;
 pub mod state;
 mod trash;
+mod verbs;
 mod volumes;
 
-pub use dir::{Probe, Step};
 pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
@@ -70,6 +70,7 @@ pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
+pub use verbs::{Probe, Step};
 pub use volumes::{Commit, Ownership, Stored};
 
 pub use crate::sys::quota::Amount;

@@ -10,13 +10,14 @@ use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 
-use super::dir::{self, Dir, Probe};
+use super::dir::{self, Dir};
 use super::error::Error;
 use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRASH, VOLUMES};
 use super::marker::{FORMAT, Marker, Scope};
 use super::open_error::OpenError;
 use super::space::Space;
 use super::state::State;
+use super::verbs::Probe;
 use crate::sys::mountinfo::{self, Location};
 
 /// Far more than a marker needs.

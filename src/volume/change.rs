@@ -16,9 +16,9 @@ use super::name::VolumeName;
 use super::options::Options;
 use super::read::Volume;
 use super::record::Record;
+use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::layout::volume_data;
 use crate::store::{self, Amount, Commit, Ownership, Root, TrashName};
-use crate::sys::credentials::Credentials;
 
 /// How a Create ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -335,39 +335,6 @@ impl Driver {
         self.holders().forget(name);
         self.cache().changed(name);
     }
-}
-
-/// Refuses an owner or group that the driver's user cannot give a directory to:
-/// the kernel would say so when the volume is half made.
-pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Result<(), Error> {
-    if (owner.uid, owner.gid) == (None, None) {
-        return Ok(());
-    }
-    // Ignoring where /proc does not say: the kernel then does.
-    let Ok(own) = Credentials::own() else { return Ok(()) };
-    let refuse =
-        |option, asked: u32, own| Err(Error::NotToGive { name: name.clone(), option, asked, own });
-    match (owner.uid, owner.gid) {
-        (Some(uid), _) if !own.may_give_to_user(uid) => {
-            refuse("uid", uid, format!("user {}", own.uid))
-        }
-        (_, Some(gid)) if !own.may_give_to_group(gid) => {
-            refuse("gid", gid, format!("group {}", own.gids[0]))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a limit that the kernel would not keep.
-pub(super) fn refuse_unless_limited(
-    root: &Root,
-    name: &VolumeName,
-    limit: Amount,
-) -> Result<(), Error> {
-    if limit == Amount::default() {
-        return Ok(());
-    }
-    root.can_limit().map_err(|why| Error::NoLimits(name.clone(), why))
 }
 
 /// Sees to it that the kernel keeps the `limit` of the volume `name`, or returns why

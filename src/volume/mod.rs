@@ -17,9 +17,11 @@ pub mod overview;
 pub mod prune;
 pub mod read;
 pub mod record;
+mod refuse;
 mod set;
 pub mod size;
 pub mod trash;
+pub mod value;
 
 pub use driver::{Driver, Settings};
 pub use error::Error;

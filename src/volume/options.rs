@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::size;
+use super::value::{duration, id, inodes, mode, size, truth};
 use crate::store::Amount;
 
 /// The options there are, in the order of messages.
@@ -12,9 +13,6 @@ pub const KNOWN: [&str; 7] = ["gid", "inodes", "mode", "protect", "retain", "siz
 
 /// The options that are spoken for and that this version does not have yet.
 const LATER: [&str; 2] = ["from", "path"];
-
-/// The least size that may be asked for: less than that is a mistyped unit.
-const LEAST_SIZE: u64 = 1 << 20;
 
 /// Permissions of a data directory where no option says otherwise.
 const DEFAULT_MODE: u32 = 0o755;
@@ -54,7 +52,7 @@ pub struct Options {
 
 /// What is wrong with options: one line, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadOption(String);
+pub struct BadOption(pub(super) String);
 
 impl fmt::Display for BadOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,65 +206,6 @@ fn state<'a>(
     }
 }
 
-fn id(key: &str, value: &str) -> Result<u32, BadOption> {
-    // The highest id means "leave it" to chown(2).
-    let id = digits(value).and_then(|value| value.parse().ok()).filter(|&id| id != u32::MAX);
-    id.ok_or_else(|| {
-        BadOption(format!(
-            "option {key:?} is {value:?}: give a number from 0 to {}, not a name",
-            u32::MAX - 1
-        ))
-    })
-}
-
-fn mode(value: &str) -> Result<u32, BadOption> {
-    let octal = value.strip_prefix("0o").unwrap_or(value);
-    let mode = digits(octal).and_then(|octal| u32::from_str_radix(octal, 8).ok());
-    mode.filter(|&mode| mode <= 0o7777).ok_or_else(|| {
-        BadOption(format!("option \"mode\" is {value:?}: give octal digits, 0000 to 7777"))
-    })
-}
-
-fn size(value: &str) -> Result<u64, BadOption> {
-    size::parse(value).filter(|&size| size == 0 || size >= LEAST_SIZE).ok_or_else(|| {
-        BadOption(format!(
-            "option \"size\" is {value:?}: give a size such as 512M or 10G, at least 1M, or 0 for \
-             no limit"
-        ))
-    })
-}
-
-fn inodes(value: &str) -> Result<u64, BadOption> {
-    size::parse(value).ok_or_else(|| {
-        BadOption(format!(
-            "option \"inodes\" is {value:?}: give a number of files such as 100000 or 1M (1048576), \
-             or 0 for no limit"
-        ))
-    })
-}
-
-fn truth(key: &str, value: &str) -> Result<bool, BadOption> {
-    value.parse().map_err(|_| BadOption(format!("option {key:?} is {value:?}: give true or false")))
-}
-
-/// Reads a duration as people write it: `24h`, `1day 12h`, or a bare `0`.
-///
-/// # Errors
-/// It is none.
-pub fn duration(value: &str) -> Result<Duration, BadOption> {
-    if value == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(value).map_err(|_| {
-        BadOption(format!("{value:?} is not a duration: give one such as 90m, 24h, 7d or 0"))
-    })
-}
-
-/// `u32::from_str` takes a sign; a user who writes one means something else.
-fn digits(value: &str) -> Option<&str> {
-    (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then_some(value)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -373,7 +312,7 @@ mod tests {
             mode in prop::option::of(0..=0o7777u32),
             seconds in prop::option::of(0..1_000_000_000u64),
             protect in prop::option::of(prop::bool::ANY),
-            size in prop::option::of(LEAST_SIZE..1 << 62),
+            size in prop::option::of(crate::volume::value::LEAST_SIZE..1 << 62),
             inodes in prop::option::of(0..1u64 << 62),
         ) {
             let retain = seconds.map(Duration::from_secs);

@@ -1,11 +1,11 @@
 //! Options that are changed after the Create.
 
-use super::change::{refuse_if_not_to_give, refuse_unless_limited};
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
+use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::Ownership;
 
 impl Driver {

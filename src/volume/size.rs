@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Option<u64> {
 pub fn show(amount: u64) -> String {
     let mut shown = (amount, String::new());
     for unit in UNITS {
-        if shown.0 == 0 || shown.0 % 1024 != 0 {
+        if shown.0 == 0 || !shown.0.is_multiple_of(1024) {
             break;
         }
         shown = (shown.0 / 1024, unit.to_ascii_uppercase().to_string());
@@ -80,7 +80,7 @@ mod tests {
             ("10 gib", Some(10 << 30)),
             ("1.5G", Some(3 << 29)),
             ("2T", Some(2 << 40)),
-            ("7.999e", Some(9_222_219_115_347_173_310)),
+            ("7.999e", Some(9_222_219_115_350_168_961)),
             ("8E", None),
             ("99999999999999999999", None),
             ("", None),

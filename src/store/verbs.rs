@@ -1,0 +1,162 @@
+//! The verbs that change the disk.
+//!
+//! Every change goes through a verb of [`Dir`], and every verb passes its
+//! [`Step`] to the probe first, if there is one. A test thus sees the steps in
+//! their order, and can fail any of them.
+
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, openat2, renameat2};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
+
+use super::dir::{Dir, Mounts, error, how};
+use super::error::{Error, Result};
+use super::layout::FileName;
+
+/// One change of the disk that is about to be made.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The operation, in the kernel's words.
+    pub op: &'static str,
+    /// What it is made to.
+    pub path: &'a Path,
+}
+
+/// Sees every change before it is made, and makes it fail by returning an error.
+pub type Probe = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
+
+impl Dir {
+    /// Makes the directory `name`, for the owner alone.
+    pub(super) fn make_dir(&self, name: &str) -> Result<()> {
+        self.step("mkdirat", name)?;
+        mkdirat(&self.fd, name, Mode::S_IRWXU)
+            .map_err(|errno| error("mkdirat", &self.path.join(name), errno))
+    }
+
+    /// Writes a new file `name`, for the owner alone, without syncing it.
+    pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<File> {
+        let path = self.path.join(name);
+        self.step("write", name)?;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = openat2(&self.fd, name, how(flags, mode, Mounts::Cross))
+            .map_err(|errno| error("openat2", &path, errno))?;
+        let mut file = File::from(fd);
+        file.write_all(bytes).map_err(|source| Error { op: "write", path, source })?;
+        Ok(file)
+    }
+
+    /// Writes a new file `name` and syncs what is in it.
+    pub(super) fn write_new_synced(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.write_new(name, bytes)?;
+        self.step("fsync", name)?;
+        fsync(&file).map_err(|errno| error("fsync", &self.path.join(name), errno))
+    }
+
+    /// Makes the file `name` as if it had been changed now; that there is none is
+    /// no error, and makes none.
+    pub(super) fn touch(&self, name: &FileName) -> Result<()> {
+        self.step("utimensat", name.as_str())?;
+        let (now, flags) = (TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink);
+        match utimensat(&self.fd, name, &now, &now, flags) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(error("utimensat", &self.path.join(name.as_str()), errno)),
+        }
+    }
+
+    /// Gives this directory to an owner and a group; `None` leaves one as it is.
+    pub(super) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.step("fchown", "")?;
+        fchown(&self.fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))
+            .map_err(|errno| error("fchown", &self.path, errno))
+    }
+
+    /// Sets the permissions of this directory: the twelve low bits of `mode`.
+    pub(super) fn set_mode(&self, mode: u32) -> Result<()> {
+        self.step("fchmod", "")?;
+        fchmod(&self.fd, Mode::from_bits_truncate(mode))
+            .map_err(|errno| error("fchmod", &self.path, errno))
+    }
+
+    /// Writes this directory's entries to the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.step("fsync", "")?;
+        fsync(&self.fd).map_err(|errno| error("fsync", &self.path, errno))
+    }
+
+    /// Writes everything of the file system to the disk, so that the space of
+    /// what was deleted is counted as free.
+    pub(super) fn sync_file_system(&self) -> Result<()> {
+        syncfs(&self.fd).map_err(|errno| error("syncfs", &self.path, errno))
+    }
+
+    /// Moves `from` here to `to` in `target`, where nothing may be of that name:
+    /// the error is then `EEXIST` (or `ENOTEMPTY`, from a file system that
+    /// refuses the flag; a directory never replaces one that is not empty).
+    pub(super) fn rename(&self, from: &FileName, target: &Dir, to: &FileName) -> Result<()> {
+        self.step("renameat2", from.as_str())?;
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        let renamed = match renameat2(&self.fd, from, &target.fd, to, flags) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                nix::fcntl::renameat(&self.fd, from, &target.fd, to)
+            }
+            other => other,
+        };
+        renamed.map_err(|errno| error("renameat2", &target.path.join(to.as_str()), errno))
+    }
+
+    /// Moves the file `from` over the file `to`, both in this directory.
+    pub(super) fn replace(&self, from: &str, to: &str) -> Result<()> {
+        self.step("renameat", from)?;
+        nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|errno| error("renameat", &self.path.join(to), errno))
+    }
+
+    /// Deletes the file `name`; that it is gone already is no error.
+    pub(super) fn delete_file<P: ?Sized + nix::NixPath>(&self, name: &P) -> Result<()> {
+        self.delete(name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Deletes the empty directory `name`; that it is gone already is no error.
+    pub(super) fn delete_dir<P: ?Sized + nix::NixPath>(&self, name: &P) -> Result<()> {
+        self.delete(name, UnlinkatFlags::RemoveDir)
+    }
+
+    fn delete<P: ?Sized + nix::NixPath>(&self, name: &P, flags: UnlinkatFlags) -> Result<()> {
+        let shown = || {
+            name.with_nix_path(|name| OsString::from_vec(name.to_bytes().to_vec()))
+                .unwrap_or_default()
+        };
+        if self.probe.is_some() {
+            self.step("unlinkat", shown())?;
+        }
+        match unlinkat(&self.fd, name, flags) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(error("unlinkat", &self.path.join(shown()), errno)),
+        }
+    }
+
+    /// Moves a directory whose name was read from this one.
+    pub(super) fn rename_read(&self, from: &CStr, target: &Dir, to: &FileName) -> Result<()> {
+        self.step("renameat", OsString::from_vec(from.to_bytes().to_vec()))?;
+        nix::fcntl::renameat(&self.fd, from, &target.fd, to)
+            .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
+    }
+
+    pub(super) fn step(&self, op: &'static str, name: impl AsRef<Path>) -> Result<()> {
+        let Some(probe) = &self.probe else { return Ok(()) };
+        let name = name.as_ref();
+        let path =
+            if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
+        probe(&Step { op, path: &path }).map_err(|source| Error { op, path, source })
+    }
+}
