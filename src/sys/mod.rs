@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod btrfs;
 pub mod credentials;
 pub mod lock;
 pub mod mountinfo;

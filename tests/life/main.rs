@@ -4,3 +4,9 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+#[allow(dead_code)]
+#[path = "../cuts/disk.rs"]
+mod disk;
+
+mod subvolumes;
