@@ -36,6 +36,11 @@ impl Call<'_> {
                 let api::Nothing {} = read(body).await?;
                 self.list_all().await
             }
+            Endpoint::DirvolClone => self.clone_volume(read(body).await?).await,
+            Endpoint::DirvolProgress => {
+                let request: api::Named = read(body).await?;
+                self.progress(request.name)
+            }
             Endpoint::DirvolHolders => {
                 let request: api::Named = read(body).await?;
                 self.holders(request.name).await
@@ -222,7 +227,7 @@ impl Call<'_> {
     }
 
     /// Returns the name of a volume that may exist.
-    fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
+    pub(super) fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
         self.name = name;
         let known = VolumeName::new(&self.name);
         known.ok_or_else(|| Error::NoSuchVolume(self.name.escape_debug().to_string()).into())
@@ -275,7 +280,7 @@ pub(super) fn options(
         .map_err(|error| Error::BadOption(name.to_string(), error).into())
 }
 
-fn success(answer: impl Serialize) -> Result<Reply, Failure> {
+pub(super) fn success(answer: impl Serialize) -> Result<Reply, Failure> {
     Ok(Reply::json(&Success { answer, err: "" }))
 }
 

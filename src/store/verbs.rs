@@ -4,9 +4,10 @@
 //! [`Step`] to the probe first, if there is one. A test thus sees the steps in
 //! their order, and can fail any of them.
 
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use super::dir::{Dir, Mounts, error, how};
 use super::error::{Error, Result};
 use super::layout::FileName;
+use crate::sys::btrfs;
 
 /// One change of the disk that is about to be made.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ pub struct Step<'a> {
 
 /// Sees every change before it is made, and makes it fail by returning an error.
 pub type Probe = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
+
+/// The operation that makes a snapshot, in errors.
+pub const SNAPSHOT: &str = "snapshot";
 
 impl Dir {
     /// Makes the directory `name`, for the owner alone.
@@ -47,6 +52,18 @@ impl Dir {
         mkdirat(&self.fd, name, Mode::S_IRWXU)
             .map_err(|errno| error("mkdirat", &self.path.join(shown(name)), errno))?;
         self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes `name` a snapshot of the subvolume of btrfs that `source` is.
+    pub(super) fn take_snapshot(&self, source: &Dir, name: &str) -> Result<()> {
+        self.step(SNAPSHOT, name)?;
+        let path = self.path.join(name);
+        let text = CString::new(name).expect("it is one component");
+        btrfs::snapshot(source.as_fd(), self.as_fd(), &text).map_err(|source| Error {
+            op: SNAPSHOT,
+            path,
+            source,
+        })
     }
 
     /// Writes a new file `name`, for the owner alone, without syncing it.

@@ -24,17 +24,27 @@ pub struct Ownership {
     pub mode: Option<u32>,
 }
 
+/// What is done in a new data directory before it is a volume's.
+pub type Fill<'a> = &'a mut dyn FnMut(&Dir) -> Result<()>;
+
 /// What the data directory of a new volume holds.
 pub enum Contents<'a> {
     /// Nothing.
     Empty,
+    /// What is in this directory, for which [`Dir::can_be_snapshot`] holds: it is a
+    /// snapshot of it. This may then still refuse it.
+    Snapshot(&'a Dir, Fill<'a>),
     /// What this makes in it. It must give up where the root was given up.
-    Filled(&'a mut dyn FnMut(&Dir) -> Result<()>),
+    Filled(Fill<'a>),
 }
 
 impl std::fmt::Debug for Contents<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Empty) { "Empty" } else { "Filled" })
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Snapshot(..) => "Snapshot",
+            Self::Filled(_) => "Filled",
+        })
     }
 }
 
@@ -132,7 +142,10 @@ impl Root {
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
-        volume.make_dir(DATA)?;
+        match &contents {
+            Contents::Snapshot(source, _) => volume.take_snapshot(source, DATA)?,
+            Contents::Empty | Contents::Filled(_) => volume.make_dir(DATA)?,
+        }
         let data = volume.open_dir(&data_name())?;
         // Before it is filled, so that what is made in it is counted, limited and
         // labelled.
@@ -143,14 +156,15 @@ impl Root {
         // Ignoring: not every file system has labels, and the volume's Status says that
         // it has none.
         let _unlabelled = data.label_for_containers();
-        if let Contents::Filled(fill) = contents {
+        let has_bytes = !matches!(contents, Contents::Empty);
+        if let Contents::Filled(fill) | Contents::Snapshot(_, fill) = contents {
             fill(&data)?;
-            give(&data, owner)?;
-            // Through a descriptor that is older than the first byte: without it, all
+        }
+        give(&data, owner)?;
+        if has_bytes {
+            // Through a descriptor that is older than the first byte. Without it, all
             // files were empty after a cut.
             volume.sync_file_system()?;
-        } else {
-            give(&data, owner)?;
         }
         // Its own sync: that of the directory above need not take owner and mode
         // along, and on btrfs does not.
@@ -242,7 +256,7 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
     }))
 }
 
-fn data_name() -> FileName {
+pub(super) fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
 }
 

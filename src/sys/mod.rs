@@ -14,5 +14,6 @@ pub mod process;
 pub mod quota;
 pub mod random;
 pub mod selinux;
+pub mod sharing;
 pub mod socket;
 pub mod xattr;
