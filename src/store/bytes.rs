@@ -108,7 +108,7 @@ fn copy_some(from: &File, to: &File, at: i64, length: usize) -> io::Result<usize
 /// reading as it is where that can be had.
 pub(super) fn reopen(place: &OwnedFd) -> nix::Result<File> {
     let path = descriptor_path(place.as_fd());
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let open = |flags| openat(AT_FDCWD, path.as_c_str(), flags, Mode::empty());
     let opened = match open(flags | OFlag::O_NOATIME) {
         // It is somebody else's file.

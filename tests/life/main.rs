@@ -9,4 +9,7 @@ mod harness;
 #[path = "../cuts/disk.rs"]
 mod disk;
 
+mod clone;
+mod clone_ends;
+mod nodes;
 mod subvolumes;
