@@ -66,6 +66,13 @@ pub enum Command {
     ///
     /// One that is there with the same options is success, and is left as it is.
     Create(client::Create),
+    /// Create a volume as a copy of another one
+    ///
+    /// It has the bytes of the other one, with owners, permissions, times and attributes,
+    /// and its options, but for 'protect' and for those that are given. On btrfs it is a
+    /// snapshot, on xfs the two share their bytes until one is written to, elsewhere the
+    /// bytes are copied. It is there when it is whole.
+    Clone(client::Clone),
     /// Remove volumes; they go to the trash
     ///
     /// Engines are not asked: a container that does not run loses its volume. 'docker

@@ -177,7 +177,14 @@ fn defaults(stated: &[String]) -> Result<Options, String> {
     let pairs: Option<Vec<(&str, &str)>> =
         stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
     let pairs = pairs.ok_or_else(|| format!("--default-opt {}: give K=V", stated.join(",")))?;
-    Options::parse(pairs, Fixture::Off).map_err(|error| format!("--default-opt: {error}"))
+    let options = Options::parse(pairs, Fixture::Off);
+    let options = options.map_err(|error| format!("--default-opt: {error}"))?;
+    match options.of_creation() {
+        Some(key) => Err(format!(
+            "--default-opt: option {key:?} says how one volume is made: give it at its creation"
+        )),
+        None => Ok(options),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod call;
 mod change;
+mod clone;
 mod doctor;
 mod generate;
 mod init;
@@ -76,6 +77,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => ls::ls(socket, args),
         Command::Inspect(args) => ls::inspect(socket, args),
         Command::Create(args) => change::create(socket, args),
+        Command::Clone(args) => clone::clone(socket, args),
         Command::Rm(args) => change::rm(socket, args),
         Command::Holders(args) => ls::holders(socket, args),
         Command::Set(args) => change::set(socket, args),

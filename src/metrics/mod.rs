@@ -31,6 +31,8 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.Clone`
+    DirvolClone,
     /// `/Dirvol.List`
     DirvolList,
     /// `/Dirvol.Holders`
@@ -39,6 +41,8 @@ pub enum Endpoint {
     DirvolRemove,
     /// `/Dirvol.Set`
     DirvolSet,
+    /// `/Dirvol.Progress`
+    DirvolProgress,
     /// `/Dirvol.Prune`
     DirvolPrune,
     /// `/Dirvol.TrashList`
@@ -62,7 +66,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 18] = [
+const ENDPOINTS: [(Endpoint, &str); 20] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -72,10 +76,12 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolClone, "dirvol_clone"),
     (Endpoint::DirvolList, "dirvol_list"),
     (Endpoint::DirvolHolders, "dirvol_holders"),
     (Endpoint::DirvolRemove, "dirvol_remove"),
     (Endpoint::DirvolSet, "dirvol_set"),
+    (Endpoint::DirvolProgress, "dirvol_progress"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
@@ -101,10 +107,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
-            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList | Self::Other => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
+            Self::DirvolProgress | Self::Other => false,
         }
     }
 }

@@ -15,6 +15,7 @@
 mod activity;
 pub mod app;
 mod body;
+mod clone;
 mod connection;
 mod listener;
 mod metrics_listener;

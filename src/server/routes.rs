@@ -11,13 +11,14 @@ use tokio::time::{sleep, timeout};
 
 use super::app::App;
 use super::body::{Object, bad, pass_over};
+use super::clone::copied_how;
 use super::reply::{Failure, Reply};
 use super::scrape;
 use super::verbs::{options, told};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
 use crate::volume::change::Created;
-use crate::volume::{Driver, Error, Fixture, Health, Volume, VolumeName};
+use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
 
 /// The longest mount ID: engines have 64 digits.
 const ID_LIMIT: usize = 255;
@@ -91,10 +92,12 @@ fn endpoint(path: &str) -> Endpoint {
         "/VolumeDriver.Get" => Endpoint::Get,
         "/VolumeDriver.List" => Endpoint::List,
         "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        "/Dirvol.Clone" => Endpoint::DirvolClone,
         "/Dirvol.List" => Endpoint::DirvolList,
         "/Dirvol.Holders" => Endpoint::DirvolHolders,
         "/Dirvol.Remove" => Endpoint::DirvolRemove,
         "/Dirvol.Set" => Endpoint::DirvolSet,
+        "/Dirvol.Progress" => Endpoint::DirvolProgress,
         "/Dirvol.Prune" => Endpoint::DirvolPrune,
         "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
@@ -175,11 +178,28 @@ impl Call<'_> {
         if options.ninja || options.invalid_option {
             self.note = Some("test fixture: the volume will misbehave".into());
         }
-        let create = move |driver: &Driver| driver.create(&name, &options);
-        if self.app.on_disk(LONG_LIMIT, create).await? == Created::Existing {
-            self.note = Some("it was there already".into());
-        }
+        let created = self.make(LONG_LIMIT, name, options).await?;
+        self.note = match created {
+            Created::Copy(copied) => Some(copied_how(&copied)),
+            Created::Existing => Some("it was there already".into()),
+            Created::New => self.note.take(),
+        };
         Ok(Reply::json(&wire::DONE))
+    }
+
+    /// Creates a volume within `limit`. A copy may take longer, and goes on then.
+    pub(super) async fn make(
+        &self,
+        limit: Duration,
+        name: VolumeName,
+        options: Options,
+    ) -> Result<Created, Failure> {
+        let copied = options.from.is_some().then(|| name.to_string());
+        let create = move |driver: &Driver| driver.create(&name, &options);
+        match (self.app.on_disk(limit, create).await, copied) {
+            (Err(Failure::Slow(limit)), Some(name)) => Err(Failure::Copying(name, limit)),
+            (created, _) => created,
+        }
     }
 
     async fn remove(&mut self, name: VolumeName) -> Result<Reply, Failure> {
@@ -280,6 +300,7 @@ impl Call<'_> {
         let about_the_root = match &failure {
             Failure::Volume(Error::Unavailable(_)) | Failure::Busy | Failure::Slow(_) => true,
             Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
+            Failure::Copying(..) => false,
         };
         if !about_the_root {
             return Reply::Close(failure);

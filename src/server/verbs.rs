@@ -37,6 +37,11 @@ impl Call<'_> {
                 let api::Nothing {} = body.parse()?;
                 self.list_all().await
             }
+            Endpoint::DirvolClone => self.clone_volume(body.parse()?).await,
+            Endpoint::DirvolProgress => {
+                let request: api::Named = body.parse()?;
+                self.progress(request.name)
+            }
             Endpoint::DirvolHolders => {
                 let request: api::Named = body.parse()?;
                 self.holders(request.name).await
@@ -223,7 +228,7 @@ impl Call<'_> {
     }
 
     /// Returns the name of a volume that may exist.
-    fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
+    pub(super) fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
         self.name = name;
         let known = VolumeName::new(&self.name);
         known.ok_or_else(|| Error::NoSuchVolume(self.name.escape_debug().to_string()).into())
@@ -276,7 +281,7 @@ pub(super) fn options(
         .map_err(|error| Error::BadOption(name.to_string(), error).into())
 }
 
-fn success(answer: impl Serialize) -> Result<Reply, Failure> {
+pub(super) fn success(answer: impl Serialize) -> Result<Reply, Failure> {
     Ok(Reply::json(&Success { answer, err: "" }))
 }
 

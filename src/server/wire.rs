@@ -97,6 +97,9 @@ enum Status {
 struct VolumeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
+    /// Of a volume that was copied while its source might be written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copied: Option<&'static str>,
     health: String,
     holders: Vec<HolderStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,6 +173,7 @@ impl Got {
             crate::volume::Fixture::On => Status::Fixture { hello: "world" },
             crate::volume::Fixture::Off => Status::Volume(VolumeStatus {
                 created: created.clone(),
+                copied: record.is_some_and(|record| record.stated.live).then_some("live"),
                 health: volume.health.to_string(),
                 holders: driver
                     .holders_of(&volume.name)

@@ -44,12 +44,17 @@
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
+mod bytes;
+mod copy;
 mod delete;
+mod descent;
 pub mod dir;
 pub mod error;
 mod label;
 pub mod layout;
+mod links;
 mod marker;
+mod node;
 mod open_error;
 mod quota;
 mod read_only;
@@ -60,6 +65,8 @@ mod trash;
 mod verbs;
 mod volumes;
 
+pub use copy::{Copied, Job, Method, Progress};
+pub use dir::Dir;
 pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
@@ -70,7 +77,7 @@ pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
-pub use verbs::{Probe, Step};
-pub use volumes::{Commit, Ownership, Stored};
+pub use verbs::{Probe, SNAPSHOT, Step};
+pub use volumes::{Commit, Contents, Ownership, Stored};
 
 pub use crate::sys::quota::Amount;

@@ -2,13 +2,14 @@
 //! system has project quota, so that the kernel counts what is in it and refuses
 //! what is too much.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::descent::Descent;
 use super::dir::{Dir, Kind, Mounts};
 use super::error::{Error, Result};
 use super::layout::{DATA, FileName};
@@ -161,23 +162,50 @@ impl Dir {
     }
 }
 
-/// Puts the directory `dir` and all below it into `project`. What is no directory
+/// Puts the directory `top` and all below it into `project`. What is no directory
 /// and no regular file has no bytes to count, and stays.
-fn enroll_tree(dir: &Dir, project: u32) -> Result<()> {
-    dir.set_project(project)?;
-    dir.each(|name, kind| {
-        let enrolled = match kind {
-            Kind::Dir => {
-                dir.open_dir_read(name, Mounts::Stay).and_then(|dir| enroll_tree(&dir, project))
-            }
-            Kind::Other => enroll_file(dir, name, project),
+fn enroll_tree(top: &Dir, project: u32) -> Result<()> {
+    let mut at = Descent::new(top.try_clone()?)?;
+    let mut below = vec![enroll_dir(at.here(), project)?];
+    while let Some(dirs) = below.last_mut() {
+        let Some(name) = dirs.pop() else {
+            below.pop();
+            at.up()?;
+            continue;
         };
-        match enrolled {
-            // It went in the meantime, or another file system is mounted there.
-            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EXDEV)) => Ok(()),
-            enrolled => enrolled,
+        match at.here().open_dir_read(&name, Mounts::Stay) {
+            Err(error) if is_not_ours(&error) => {}
+            opened => {
+                at.down(opened?)?;
+                below.push(enroll_dir(at.here(), project)?);
+            }
         }
-    })
+    }
+    Ok(())
+}
+
+/// Puts the directory `dir` and the files in it into `project`, and returns the names of
+/// the directories in it.
+fn enroll_dir(dir: &Dir, project: u32) -> Result<Vec<CString>> {
+    dir.set_project(project)?;
+    let mut dirs = Vec::new();
+    dir.each(|name, kind| match kind {
+        Kind::Dir => {
+            dirs.push(name.to_owned());
+            Ok(())
+        }
+        Kind::Other => match enroll_file(dir, name, project) {
+            Err(error) if is_not_ours(&error) => Ok(()),
+            enrolled => enrolled,
+        },
+    })?;
+    Ok(dirs)
+}
+
+/// Returns whether something went in the meantime, or another file system is mounted
+/// there.
+fn is_not_ours(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::EXDEV))
 }
 
 fn enroll_file(dir: &Dir, name: &CStr, project: u32) -> Result<()> {

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod btrfs;
 pub mod credentials;
 pub mod lock;
 pub mod mountinfo;
@@ -13,4 +14,6 @@ pub mod process;
 pub mod quota;
 pub mod random;
 pub mod selinux;
+pub mod sharing;
 pub mod socket;
+pub mod xattr;

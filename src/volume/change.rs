@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::clone::Target;
 use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
@@ -18,13 +19,15 @@ use super::read::Volume;
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::layout::volume_data;
-use crate::store::{self, Amount, Commit, Ownership, Root, TrashName};
+use crate::store::{self, Amount, Commit, Contents, Copied, Ownership, Root, TrashName};
 
 /// How a Create ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// The volume was made.
     New,
+    /// It was made as a copy of another one, and how.
+    Copy(Copied),
     /// It was there already, with the same options.
     Existing,
 }
@@ -69,30 +72,43 @@ impl Driver {
             return self.compare(&root, &volume, asked);
         }
         let created = whole_seconds(SystemTime::now());
-        let defaults = self.settings.defaults.clone();
-        let record = Record { created, stated: asked.clone(), defaults, set: Options::default() };
+        let source = self.source(&root, name, asked)?;
+        let defaults = source.as_ref().map_or(&self.settings.defaults, |source| &source.defaults);
+        let (stated, defaults) = (asked.clone(), defaults.clone());
+        let record = Record { created, stated, defaults, set: Options::default() };
         let in_force = record.in_force(&self.builtin);
-        let owner = Ownership {
-            uid: asked.uid.or(record.defaults.uid),
-            gid: asked.gid.or(record.defaults.gid),
-            mode: in_force.mode,
+        let owner = match &source {
+            // A copy has the owner and the mode of its original, but for what is stated.
+            Some(_) => Ownership { uid: asked.uid, gid: asked.gid, mode: asked.mode },
+            None => Ownership {
+                uid: asked.uid.or(record.defaults.uid),
+                gid: asked.gid.or(record.defaults.gid),
+                mode: in_force.mode,
+            },
         };
         refuse_if_not_to_give(name, owner)?;
         let limit = in_force.limit();
         refuse_unless_limited(&root, name, limit)?;
         let bytes = record.to_bytes(name);
-        let create = || root.create(name.file(), &bytes, owner, limit);
-        let committed = self.with_room(&root, create).map_err(|error| {
-            self.give_up_if_unsynced(&root);
-            Error::Disk(name.clone(), error)
-        })?;
+        let committed = match &source {
+            Some(source) => {
+                let target = Target { name, record: &bytes, owner, limit };
+                self.create_copy(&root, source, &target)
+            }
+            None => {
+                let empty = || root.create(name.file(), &bytes, owner, limit, Contents::Empty);
+                let made = self.with_room(&root, empty);
+                made.map(|commit| (commit, None)).map_err(|e| Error::Disk(name.clone(), e))
+            }
+        };
+        let (commit, copied) = committed.inspect_err(|_| self.give_up_if_unsynced(&root))?;
         self.cache().changed(name);
         self.wake_collector_if_low(&root);
-        match committed {
+        match commit {
             Commit::Done => {
                 // The name may have been noted long ago, of a volume that is gone.
                 note_use(&root, name);
-                Ok(Created::New)
+                Ok(copied.map_or(Created::New, Created::Copy))
             }
             Commit::Exists => match self.read(&root, name)? {
                 Some(volume) => self.compare(&root, &volume, asked),
@@ -183,6 +199,7 @@ impl Driver {
         self.note_found(&root, name);
         note_use(&root, name);
         self.holders().mount(name, id);
+        self.copies.mounted(name);
         self.wake_collector_if_low(&root);
         Ok(Mounted { mountpoint: self.mountpoint(name), unlimited })
     }

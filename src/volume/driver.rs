@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::availability::{Availability, Change};
 use super::cache::Cache;
+use super::clone::Copies;
 use super::collect::Collector;
 use super::error::Error;
 use super::holders::Holders;
@@ -42,6 +43,7 @@ pub struct Driver {
     pub(super) collector: Collector,
     pub(super) builtin: Options,
     pub(super) locks: Locks,
+    pub(super) copies: Copies,
     /// The id of the root that was served last.
     served: Mutex<Option<String>>,
     cache: Mutex<Cache>,
@@ -57,6 +59,7 @@ impl Driver {
             availability: Availability::default(),
             collector: Collector::default(),
             locks: Locks::default(),
+            copies: Copies::default(),
             served: Mutex::default(),
             cache: Mutex::default(),
             holders: Mutex::default(),

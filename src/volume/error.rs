@@ -47,6 +47,28 @@ pub enum Error {
          {0}'"
     )]
     OptionsDiffer(VolumeName, String),
+    /// The volume that is to be copied is not there.
+    #[error("volume {0}: there is no volume {1} to copy")]
+    NoSource(VolumeName, VolumeName),
+    /// A volume is to be a copy of itself.
+    #[error("volume {0} cannot be a copy of itself: name another volume")]
+    CopyOfItself(VolumeName),
+    /// Somebody uses the volume that is to be copied.
+    #[error(
+        "volume {name}: volume {from} is in use by {by}; stop its containers first, or give \
+         live=true ('dirvol clone --live') if a copy of files that are being written is of use"
+    )]
+    SourceInUse {
+        /// The volume that is not made.
+        name: VolumeName,
+        /// The volume that was to be copied.
+        from: VolumeName,
+        /// Who uses it.
+        by: String,
+    },
+    /// What the volume would begin with is more than it may hold.
+    #[error("volume {0} may not hold as much as volume {1} does; give it a larger size or inodes")]
+    MoreThanLimit(VolumeName, VolumeName),
     /// Somebody uses the volume. Terraform's provider looks for these words.
     #[error("volume {0}: volume is in use by {1}; stop its containers first")]
     InUse(VolumeName, String),

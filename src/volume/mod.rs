@@ -5,6 +5,7 @@
 pub mod availability;
 mod cache;
 pub mod change;
+pub mod clone;
 pub mod collect;
 pub mod driver;
 pub mod error;

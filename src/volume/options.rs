@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::name::VolumeName;
 use super::size;
-use super::value::{duration, id, inodes, mode, size, truth};
+use super::value::{duration, id, inodes, mode, size, truth, volume};
 use crate::store::Amount;
 
 /// The options there are, in the order of messages.
-pub const KNOWN: [&str; 7] = ["gid", "inodes", "mode", "protect", "retain", "size", "uid"];
+pub const KNOWN: [&str; 9] =
+    ["from", "gid", "inodes", "live", "mode", "protect", "retain", "size", "uid"];
 
 /// The options that are spoken for and that this version does not have yet.
-const LATER: [&str; 2] = ["from", "path"];
+const LATER: [&str; 1] = ["path"];
 
 /// Permissions of a data directory where no option says otherwise.
 const DEFAULT_MODE: u32 = 0o755;
@@ -44,6 +46,10 @@ pub struct Options {
     pub size: Option<u64>,
     /// How many files and directories it may hold; zero is no limit.
     pub inodes: Option<u64>,
+    /// The volume that this one was made a copy of.
+    pub from: Option<VolumeName>,
+    /// Whether it may have been in use then.
+    pub live: bool,
     /// Fixture: Get answers a null volume, List leaves it out.
     pub ninja: bool,
     /// Fixture: Mount fails.
@@ -95,6 +101,8 @@ impl Options {
                 ("protect", _) => options.protect = Some(truth(&key, value)?),
                 ("size", _) => options.size = Some(size(value)?),
                 ("inodes", _) => options.inodes = Some(inodes(value)?),
+                ("from", _) => options.from = Some(volume(&key, value)?),
+                ("live", _) => options.live = truth(&key, value)?,
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
                 (later, _) if LATER.contains(&later) => {
@@ -111,7 +119,18 @@ impl Options {
                 }
             }
         }
+        if options.live && options.from.is_none() {
+            return Err(BadOption(
+                "option \"live\" is about the volume to copy: give that as \"from\" too".into(),
+            ));
+        }
         Ok(options)
+    }
+
+    /// Returns which of these options, if any, says how a volume is made, and so can
+    /// neither be set later nor be a default.
+    pub fn of_creation(&self) -> Option<&'static str> {
+        self.from.is_some().then_some("from")
     }
 
     /// Returns the options that were stated, each in its one spelling.
@@ -125,6 +144,8 @@ impl Options {
             ("protect", self.protect.map(|protect| protect.to_string())),
             ("size", self.size.map(size::show)),
             ("inodes", self.inodes.map(|inodes| inodes.to_string())),
+            ("from", self.from.as_ref().map(VolumeName::to_string)),
+            ("live", self.live.then(|| true.to_string())),
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
@@ -141,6 +162,8 @@ impl Options {
             protect: self.protect.or(defaults.protect),
             size: self.size.or(defaults.size),
             inodes: self.inodes.or(defaults.inodes),
+            from: self.from.clone().or_else(|| defaults.from.clone()),
+            live: self.live || defaults.live,
             ninja: self.ninja || defaults.ninja,
             invalid_option: self.invalid_option || defaults.invalid_option,
         }
@@ -157,6 +180,8 @@ impl Options {
             protect: Some(false),
             size: None,
             inodes: None,
+            from: None,
+            live: false,
             ninja: false,
             invalid_option: false,
         }
@@ -216,9 +241,13 @@ mod tests {
         Options::parse(stated.iter().copied(), Fixture::Off).map_err(|error| error.to_string())
     }
 
+    fn name(name: &str) -> Option<VolumeName> {
+        VolumeName::new(name)
+    }
+
     #[test]
     fn each_option_is_read() {
-        let cases: [(&[(&str, &str)], Options); 14] = [
+        let cases: [(&[(&str, &str)], Options); 17] = [
             (&[], Options::default()),
             (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
             (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
@@ -233,6 +262,12 @@ mod tests {
             (&[("PROTECT", "false")], Options { protect: Some(false), ..Default::default() }),
             (&[("size", "10G")], Options { size: Some(10 << 30), ..Default::default() }),
             (&[("SIZE", "0")], Options { size: Some(0), ..Default::default() }),
+            (&[("from", "db")], Options { from: name("db"), ..Default::default() }),
+            (
+                &[("Live", "true"), ("from", "db")],
+                Options { from: name("db"), live: true, ..Default::default() },
+            ),
+            (&[("live", "false")], Options::default()),
             (&[("inodes", "1M")], Options { inodes: Some(1 << 20), ..Default::default() }),
             (
                 &[("o", "uid=5,mode=0700")],
@@ -252,8 +287,8 @@ mod tests {
         let octal = "give octal digits, 0000 to 7777";
         let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
         let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
-        let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
-        let cases: [(&[(&str, &str)], String); 18] = [
+        let known = "(known: from, gid, inodes, live, mode, protect, retain, size, uid)";
+        let cases: [(&[(&str, &str)], String); 20] = [
             (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
             (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),
             (&[("uid", "+1")], format!("option \"uid\" is \"+1\": {ids}")),
@@ -269,8 +304,16 @@ mod tests {
             ),
             (&[("protect", "on")], "option \"protect\" is \"on\": give true or false".into()),
             (
-                &[("from", "db")],
-                format!("option \"from\" is not supported yet; leave it out {known}"),
+                &[("path", "/srv")],
+                format!("option \"path\" is not supported yet; leave it out {known}"),
+            ),
+            (
+                &[("from", "../db")],
+                "option \"from\" is \"../db\": give the name of the volume to copy".into(),
+            ),
+            (
+                &[("live", "true")],
+                "option \"live\" is about the volume to copy: give that as \"from\" too".into(),
             ),
             (&[("size", "10")], format!("option \"size\" is \"10\": {sizes}")),
             (&[("size", "9E")], format!("option \"size\" is \"9E\": {sizes}")),

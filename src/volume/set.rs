@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
-use super::options::Options;
+use super::options::{BadOption, Options};
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::Ownership;
@@ -17,6 +17,10 @@ impl Driver {
     /// No root, no such volume, a damaged one, an owner that this driver cannot give
     /// it to, or the disk.
     pub fn set(&self, name: &VolumeName, options: &Options) -> Result<Options, Error> {
+        if let Some(key) = options.of_creation() {
+            let why = BadOption(format!("option {key:?} says how a volume is made: leave it out"));
+            return Err(Error::BadOption(name.to_string(), why));
+        }
         let (_lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::name::VolumeName;
 use super::options::BadOption;
 use super::size;
 
@@ -47,6 +48,12 @@ pub(super) fn inodes(value: &str) -> Result<u64, BadOption> {
 
 pub(super) fn truth(key: &str, value: &str) -> Result<bool, BadOption> {
     value.parse().map_err(|_| BadOption(format!("option {key:?} is {value:?}: give true or false")))
+}
+
+pub(super) fn volume(key: &str, value: &str) -> Result<VolumeName, BadOption> {
+    VolumeName::new(value).ok_or_else(|| {
+        BadOption(format!("option {key:?} is {value:?}: give the name of the volume to copy"))
+    })
 }
 
 /// Reads a duration as people write it: `24h`, `1day 12h`, or a bare `0`.

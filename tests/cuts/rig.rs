@@ -86,6 +86,14 @@ impl Rig {
         ledger.change(name, ledger::Change::Set(mode), set).unwrap();
     }
 
+    /// Makes `name` a copy of the volume `from`.
+    pub fn clone(&self, ledger: &Ledger, from: &str, name: &str) {
+        let original = ledger.known(from).volume.unwrap();
+        let options = Options { from: Some(volume(from)), ..Options::default() };
+        let change = ledger::Change::Create(Spec { from: Some(from.into()), ..original });
+        ledger.change(name, change, || self.driver.create(&volume(name), &options)).unwrap();
+    }
+
     /// Restores the one entry of `name` in the trash.
     pub fn restore(&self, ledger: &Ledger, name: &str) {
         let restore = || self.driver.restore(name, None);

@@ -4,3 +4,12 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+#[allow(dead_code)]
+#[path = "../cuts/disk.rs"]
+mod disk;
+
+mod clone;
+mod clone_ends;
+mod nodes;
+mod subvolumes;

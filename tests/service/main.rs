@@ -38,6 +38,8 @@ mod trash;
 
 mod fixture;
 
+mod clone;
+mod clone_midway;
 mod commands;
 mod discovery;
 mod doctor;
