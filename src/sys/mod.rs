@@ -15,3 +15,4 @@ pub mod quota;
 pub mod random;
 pub mod selinux;
 pub mod socket;
+pub mod xattr;
