@@ -44,6 +44,7 @@
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
+mod account;
 mod delete;
 pub mod dir;
 pub mod error;
@@ -61,6 +62,7 @@ mod trash;
 mod verbs;
 mod volumes;
 
+pub use account::Usage;
 pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;

@@ -4,22 +4,24 @@
 //! [`Step`] to the probe first, if there is one. A test thus sees the steps in
 //! their order, and can fail any of them.
 
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat2, renameat2};
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, mkdirat, utimensat};
+use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmod, fchmodat, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
 use super::dir::{Dir, Mounts, error, how};
 use super::error::{Error, Result};
 use super::layout::FileName;
+use crate::sys::btrfs;
 
 /// One change of the disk that is about to be made.
 #[derive(Debug)]
@@ -47,6 +49,38 @@ impl Dir {
         mkdirat(&self.fd, name, Mode::S_IRWXU)
             .map_err(|errno| error("mkdirat", &self.path.join(shown(name)), errno))?;
         self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes the empty subvolume `name` of btrfs, for the owner alone.
+    pub(super) fn make_subvolume(&self, name: &str) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_CREATE_V2";
+        self.step(OP, name)?;
+        let fail = |source| Error { op: OP, path: self.path.join(name), source };
+        let text = CString::new(name).map_err(|error| fail(error.into()))?;
+        btrfs::create_subvolume(self.fd.as_fd(), &text).map_err(fail)?;
+        fchmodat(&self.fd, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
+            .map_err(|errno| fail(errno.into()))
+    }
+
+    /// Deletes the subvolume `name`, which was read from this directory, with all that
+    /// is in it, at once.
+    pub(super) fn delete_subvolume(&self, name: &CStr) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SNAP_DESTROY";
+        self.step(OP, shown(name))?;
+        btrfs::destroy(self.fd.as_fd(), name).map_err(|source| {
+            let path = self.path.join(shown(name));
+            Error { op: OP, path, source }
+        })
+    }
+
+    /// Lets what is in this subvolume be changed.
+    pub(super) fn make_writable(&self) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_SETFLAGS";
+        self.step(OP, "")?;
+        btrfs::make_writable(self.fd.as_fd()).map_err(|source| {
+            let path = self.path.clone();
+            Error { op: OP, path, source }
+        })
     }
 
     /// Writes a new file `name`, for the owner alone, without syncing it.

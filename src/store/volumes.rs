@@ -1,11 +1,14 @@
 //! The volumes of an open root.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::btrfs;
 use crate::sys::quota::Amount;
 use crate::sys::selinux;
 
@@ -132,8 +135,7 @@ impl Root {
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
-        volume.make_dir(DATA)?;
-        let data = volume.open_dir(&data_name())?;
+        let data = make_data(&volume)?;
         // Before it is filled, so that what is made in it is counted, limited and
         // labelled.
         self.enroll(&data)?;
@@ -205,11 +207,6 @@ impl Root {
         data.delete_file(file)?;
         data.write_new(file, bytes).map(drop)
     }
-
-    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
-    pub(super) fn doom(&self, staged: FileName) {
-        self.doomed.lock().expect("no holder of this lock panics").push(staged);
-    }
 }
 
 /// Reads what is on the disk of the volume `name` in the directory `volumes`, as
@@ -244,6 +241,17 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
 
 fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
+}
+
+/// Makes the empty data directory in `volume`: on btrfs a subvolume, which can be
+/// copied in an instant and be limited.
+pub(super) fn make_data(volume: &Dir) -> Result<Dir> {
+    if btrfs::is_btrfs(volume.as_fd()) {
+        volume.make_subvolume(DATA)?;
+    } else {
+        volume.make_dir(DATA)?;
+    }
+    volume.open_dir(&data_name())
 }
 
 /// Gives the directory `data` to `owner`; that is to be synced.
