@@ -59,7 +59,8 @@ impl Account {
         }
     }
 
-    /// Limits what may be in it, unless that is its limit already.
+    /// Limits what may be in it, unless that is its limit already. `dir` is on the same
+    /// file system, and not in it: what is full on btrfs could not even be given more.
     pub(super) fn limit(self, dir: &Dir, limit: Amount) -> Result<()> {
         if self.limit_now(dir).map_err(|error| failed(dir, error))? == self.kept(limit) {
             return Ok(());

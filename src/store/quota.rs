@@ -151,8 +151,12 @@ impl Root {
     /// Limits what the tree at `data` may hold, and puts it into a project where it
     /// has no account.
     pub(super) fn limit(&self, data: &Dir, limit: Amount) -> Result<()> {
+        let set = |account: Account| {
+            let path = || data.path().to_path_buf();
+            account.limit(&self.staging, limit).map_err(|error| Error { path: path(), ..error })
+        };
         match Account::of(data) {
-            Some(account) => account.limit(data, limit),
+            Some(account) => set(account),
             None if limit == Amount::default() => Ok(()),
             None if btrfs::is_btrfs(data.as_fd()) => {
                 Err(failed(data, io::Error::other(NoLimits::Plain)))
@@ -160,7 +164,7 @@ impl Root {
             None => {
                 let project = self.free_project()?;
                 enroll_tree(data, project)?;
-                Account::Project(project).limit(data, limit)
+                set(Account::Project(project))
             }
         }
     }

@@ -9,4 +9,12 @@ mod harness;
 #[path = "../cuts/disk.rs"]
 mod disk;
 
+#[allow(dead_code)]
+#[path = "../vm/disk.rs"]
+mod served;
+
+mod loops;
+
+mod btrfs;
+mod btrfs_deleted;
 mod subvolumes;
