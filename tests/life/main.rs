@@ -9,6 +9,15 @@ mod harness;
 #[path = "../cuts/disk.rs"]
 mod disk;
 
+// The engine tier's, which may use more of them.
+#[allow(dead_code)]
+#[path = "../engine/daemon.rs"]
+mod daemon;
+#[path = "../engine/image.rs"]
+mod image;
+#[path = "../engine/namespace.rs"]
+mod namespace;
+
 #[allow(dead_code)]
 #[path = "../vm/disk.rs"]
 mod served;
@@ -17,4 +26,5 @@ mod loops;
 
 mod btrfs;
 mod btrfs_deleted;
+mod btrfs_engine;
 mod subvolumes;
