@@ -10,8 +10,8 @@ use nix::errno::Errno;
 
 use super::dir::{Dir, Kind, Mounts};
 use super::error::{Error, Result};
-use crate::sys::btrfs;
 use crate::sys::quota::{self, Amount};
+use crate::sys::{btrfs, qgroup};
 
 /// The projects that are ours: far above those that people number by hand.
 pub(super) const PROJECTS: Range<u32> = 1 << 30..1 << 31;
@@ -53,7 +53,7 @@ impl Account {
                 Some(Usage { bytes: used.bytes, inodes: Some(used.inodes) })
             }
             Self::Group(id) => {
-                let bytes = btrfs::usage(dir.as_fd(), id).ok()??;
+                let bytes = qgroup::usage(dir.as_fd(), id).ok()??;
                 Some(Usage { bytes, inodes: None })
             }
         }
@@ -75,7 +75,7 @@ impl Account {
         match self {
             Self::Project(project) => Ok(quota::account(dir.as_fd(), project)?.limit),
             Self::Group(id) => {
-                let bytes = btrfs::limit(dir.as_fd(), id)?.unwrap_or(0);
+                let bytes = qgroup::limit(dir.as_fd(), id)?.unwrap_or(0);
                 Ok(Amount { bytes, inodes: 0 })
             }
         }
@@ -153,11 +153,11 @@ impl Dir {
 
     fn limit_group(&self, id: u64, bytes: Option<u64>) -> Result<()> {
         self.step("BTRFS_IOC_QGROUP_LIMIT", "")?;
-        btrfs::set_limit(self.as_fd(), id, bytes).map_err(|error| failed(self, error))
+        qgroup::set_limit(self.as_fd(), id, bytes).map_err(|error| failed(self, error))
     }
 
     fn remove_group(&self, id: u64) -> Result<()> {
-        btrfs::remove_group(self.as_fd(), id).map_err(|error| failed(self, error))
+        qgroup::remove_group(self.as_fd(), id).map_err(|error| failed(self, error))
     }
 }
 

@@ -13,9 +13,9 @@ use super::dir::Dir;
 use super::error::{Error, Result};
 use super::layout::{DATA, FileName};
 use super::root::Root;
-use crate::sys::btrfs;
 use crate::sys::quota::{self, Amount};
 use crate::sys::random;
+use crate::sys::{btrfs, qgroup};
 
 /// How often a project is drawn before it is given up: the range is all but empty.
 const DRAWS: usize = 16;
@@ -84,7 +84,7 @@ impl Root {
         let fd = self.volumes.as_fd();
         let path = || self.path.clone();
         if btrfs::is_btrfs(fd) {
-            return match btrfs::has_quotas(fd) {
+            return match qgroup::has_quotas(fd) {
                 _ if limit.inodes != 0 => Err(NoLimits::Inodes(path())),
                 Ok(true) => Ok(()),
                 Ok(false) => Err(NoLimits::Btrfs(path())),

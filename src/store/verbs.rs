@@ -4,7 +4,7 @@
 //! [`Step`] to the probe first, if there is one. A test thus sees the steps in
 //! their order, and can fail any of them.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat2, renameat2};
-use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmod, fchmodat, mkdirat, utimensat};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
@@ -51,15 +51,17 @@ impl Dir {
         self.open_dir_read(name, Mounts::Stay)
     }
 
-    /// Makes the empty subvolume `name` of btrfs, for the owner alone.
-    pub(super) fn make_subvolume(&self, name: &str) -> Result<()> {
+    /// Makes the empty subvolume `name` of btrfs, for the owner alone and otherwise as
+    /// a directory would be made, and opens it.
+    pub(super) fn make_subvolume_open(&self, name: &CStr) -> Result<Dir> {
         const OP: &str = "BTRFS_IOC_SUBVOL_CREATE_V2";
-        self.step(OP, name)?;
-        let fail = |source| Error { op: OP, path: self.path.join(name), source };
-        let text = CString::new(name).map_err(|error| fail(error.into()))?;
-        btrfs::create_subvolume(self.fd.as_fd(), &text).map_err(fail)?;
-        fchmodat(&self.fd, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
-            .map_err(|errno| fail(errno.into()))
+        self.step(OP, shown(name))?;
+        let fail = |source| Error { op: OP, path: self.path.join(shown(name)), source };
+        btrfs::create_subvolume(self.fd.as_fd(), name).map_err(fail)?;
+        let made = self.open_dir_read(name, Mounts::Stay)?;
+        fchmod(&made.fd, Mode::S_IRWXU).map_err(|errno| fail(errno.into()))?;
+        btrfs::inherit(self.fd.as_fd(), made.fd.as_fd()).map_err(fail)?;
+        Ok(made)
     }
 
     /// Deletes the subvolume `name`, which was read from this directory, with all that

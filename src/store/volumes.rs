@@ -1,5 +1,6 @@
 //! The volumes of an open root.
 
+use std::ffi::CString;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -246,12 +247,12 @@ fn data_name() -> FileName {
 /// Makes the empty data directory in `volume`: on btrfs a subvolume, which can be
 /// copied in an instant and be limited.
 pub(super) fn make_data(volume: &Dir) -> Result<Dir> {
+    let name = CString::new(DATA).expect("it holds no NUL");
     if btrfs::is_btrfs(volume.as_fd()) {
-        volume.make_subvolume(DATA)?;
+        volume.make_subvolume_open(&name)
     } else {
-        volume.make_dir(DATA)?;
+        volume.make_dir_open(&name)
     }
-    volume.open_dir(&data_name())
 }
 
 /// Gives the directory `data` to `owner`; that is to be synced.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use dirvol::sys::btrfs;
+use dirvol::sys::{btrfs, qgroup};
 use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ fn a_limit_outlasts_a_reboot_and_is_set_again_where_the_kernel_lost_it() {
     served.plug_in(OPTIONS);
     about(write(&served.inside("db").join("file"), 16), 8 * MIB);
     let data = File::open(served.data("db")).unwrap();
-    btrfs::set_limit(data.as_fd(), id(&served.data("db")), None).unwrap();
+    qgroup::set_limit(data.as_fd(), id(&served.data("db")), None).unwrap();
     drop(data);
     assert_eq!(write(&served.inside("db").join("file"), 16), 16 * MIB);
     served.serve().ok("VolumeDriver.Mount", r#"{"Name":"db","ID":"x"}"#);
@@ -267,6 +267,44 @@ fn a_volume_whose_data_is_a_plain_directory_works_and_says_why_it_cannot_be_limi
     served.serve().remove("db");
     served.said("trash restore db");
     assert_eq!(fs::metadata(served.data("db").join("file")).unwrap().len(), MIB);
+}
+
+/// As a directory would: people set this for databases.
+#[test]
+fn a_volume_inherits_that_files_are_written_in_place_and_how_they_are_compressed() {
+    let disk = Btrfs::new(Quota::None);
+    let served = disk.serve();
+    let staging = served.setup.root().join("staging");
+    let made = |name: &str| {
+        served.create(name, json!({}));
+        let file = served.data(name).join("file");
+        fs::write(&file, "").unwrap();
+        let flags = run(Command::new("lsattr").arg(&file));
+        let mut property = Command::new("btrfs");
+        let compression = run(property.args(["property", "get"]).arg(file).arg("compression"));
+        (flags.split(' ').next().unwrap().replace('-', ""), compression.trim().to_owned())
+    };
+    assert_eq!(made("plain"), (String::new(), String::new()));
+    let zstd = ["compression", "zstd"];
+    run(Command::new("btrfs").args(["property", "set"]).arg(&staging).args(zstd));
+    assert_eq!(made("small"), ("c".to_owned(), "compression=zstd".to_owned()));
+    run(Command::new("btrfs").args(["property", "set"]).arg(&staging).args(["compression", ""]));
+    run(Command::new("chattr").arg("+C").arg(&staging));
+    assert_eq!(made("db"), ("C".to_owned(), String::new()));
+}
+
+/// Whoever may write to a volume may make a subvolume in it, which has a quota group of
+/// its own: a limit stops accidents, and not attackers.
+#[test]
+fn what_is_in_a_subvolume_inside_of_a_volume_does_not_count() {
+    let disk = Btrfs::new(Quota::Full);
+    let served = disk.serve();
+    served.create("db", json!({"size": "4M"}));
+    let inside = served.inside("db").join("inside");
+    let mut make = Command::new("setpriv");
+    make.args(["--reuid=1000", "--regid=1000", "--clear-groups"]);
+    run(make.args(["btrfs", "subvolume", "create"]).arg(&inside));
+    assert_eq!(write(&inside.join("file"), 16), 16 * MIB);
 }
 
 #[test]
