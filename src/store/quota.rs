@@ -139,10 +139,10 @@ impl Root {
     }
 
     /// Sees to it that the new, empty data directory `data` has an account, where that
-    /// can be had: it costs nothing, and a limit can then be set at any time. A
-    /// subvolume has one from the start.
+    /// can be had: it costs nothing, and a limit can then be set at any time. On btrfs
+    /// a subvolume has one from the start, and nothing else can be given one.
     pub(super) fn enroll(&self, data: &Dir) -> Result<()> {
-        if Account::of(data).is_some() || self.can_limit(Amount::default()).is_err() {
+        if btrfs::is_btrfs(data.as_fd()) || self.can_limit(Amount::default()).is_err() {
             return Ok(());
         }
         data.set_project(self.free_project()?, true)
