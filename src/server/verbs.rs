@@ -73,7 +73,7 @@ impl Call<'_> {
             health: one.health.to_string(),
             options: one.options.map(|options| options.to_map()),
             used_bytes: one.holds.map(|holds| holds.bytes),
-            used_inodes: one.holds.map(|holds| holds.inodes),
+            used_inodes: one.holds.and_then(|holds| holds.inodes),
         };
         success(api::Volumes { volumes: all.into_iter().map(volume).collect() })
     }

@@ -116,7 +116,9 @@ struct VolumeStatus {
 #[derive(Debug, Serialize)]
 struct UsedStatus {
     bytes: u64,
-    inodes: u64,
+    /// Where the kernel counts those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inodes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]

@@ -44,6 +44,7 @@
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
+mod account;
 mod bytes;
 mod copy;
 mod delete;
@@ -65,6 +66,7 @@ mod trash;
 mod verbs;
 mod volumes;
 
+pub use account::Usage;
 pub use copy::{Copied, Job, Method, Progress};
 pub use dir::Dir;
 pub use error::{Error, Result};

@@ -66,6 +66,18 @@ pub fn locate(dir: BorrowedFd<'_>) -> io::Result<Location> {
     Ok(Location { device: mount.device, path: join(&mount.root, below) })
 }
 
+/// Returns whether something is mounted below the open directory `dir`, in the mount
+/// namespace of this process.
+///
+/// # Errors
+/// `/proc/thread-self` cannot be read.
+pub fn has_mounts_below(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    let path = fs::read_link(format!("/proc/thread-self/fd/{}", dir.as_raw_fd()))?;
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let mut mounts = table.split(|&byte| byte == b'\n').filter_map(parse);
+    Ok(mounts.any(|mount| mount.mountpoint != path && mount.mountpoint.starts_with(&path)))
+}
+
 /// Lists what is mounted from below `location`, in every mount namespace that
 /// has a process we may look at. The location itself does not count.
 ///

@@ -360,7 +360,7 @@ fn enforce(root: &Root, name: &VolumeName, limit: Amount) -> Option<String> {
     if limit == Amount::default() {
         return None;
     }
-    match root.can_limit() {
+    match root.can_limit_volume(name.file(), limit) {
         Ok(()) => root.enforce(name.file(), limit).err().map(|error| error.to_string()),
         Err(why) => Some(why.to_string()),
     }

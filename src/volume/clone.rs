@@ -16,7 +16,7 @@ use super::error::Error;
 use super::name::VolumeName;
 use super::options::Options;
 use crate::store::{
-    self, Amount, Commit, Contents, Copied, Dir, Job, Ownership, Progress, Root, SNAPSHOT,
+    self, Amount, Commit, Contents, Copied, Dir, Job, Ownership, Progress, Root, SNAPSHOT, Usage,
 };
 use crate::sys::process::sees_the_host;
 
@@ -51,7 +51,7 @@ pub struct Copying {
     /// How far it has come.
     pub progress: Progress,
     /// What the source holds, where the kernel counts that.
-    pub total: Option<Amount>,
+    pub total: Option<Usage>,
 }
 
 /// The copies that are being made.

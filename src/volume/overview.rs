@@ -9,7 +9,7 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
-use crate::store::Amount;
+use crate::store::Usage;
 use crate::store::layout::volume_data;
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
@@ -31,7 +31,7 @@ pub struct Overview {
     /// The options in force, if its record says so.
     pub options: Option<Options>,
     /// What it holds, where the kernel counts that.
-    pub holds: Option<Amount>,
+    pub holds: Option<Usage>,
 }
 
 /// One mount of a volume, or of a directory in it.

@@ -11,7 +11,7 @@ use super::holders::Holder;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
-use crate::store::{self, Amount, Root, Space, State, Stored};
+use crate::store::{self, Amount, Root, Space, State, Stored, Usage};
 
 /// A volume, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Volume {
     /// Why SELinux keeps containers from it, where it does.
     pub mislabelled: Option<String>,
     /// What it holds, of a volume with a limit; or why its limit is not kept.
-    pub holds: Option<Result<Amount, String>>,
+    pub holds: Option<Result<Usage, String>>,
 }
 
 /// Whether a volume can be used.
@@ -202,11 +202,12 @@ impl Driver {
         root: &Root,
         name: &VolumeName,
         record: &Record,
-    ) -> Option<Result<Amount, String>> {
-        if self.in_force(record).limit() == Amount::default() {
+    ) -> Option<Result<Usage, String>> {
+        let limit = self.in_force(record).limit();
+        if limit == Amount::default() {
             return None;
         }
-        let can = root.can_limit().map_err(|why| why.to_string());
+        let can = root.can_limit_volume(name.file(), limit).map_err(|why| why.to_string());
         Some(can.and_then(|()| root.usage(name.file()).ok_or_else(|| "mount it once".to_owned())))
     }
 

@@ -27,7 +27,7 @@ pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Resu
     }
 }
 
-/// Refuses a limit that the kernel would not keep.
+/// Refuses a limit of a new volume that the kernel would not keep.
 pub(super) fn refuse_unless_limited(
     root: &Root,
     name: &VolumeName,
@@ -36,5 +36,18 @@ pub(super) fn refuse_unless_limited(
     if limit == Amount::default() {
         return Ok(());
     }
-    root.can_limit().map_err(|why| Error::NoLimits(name.clone(), why))
+    root.can_limit(limit).map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Refuses a limit of a volume that is there, where the kernel would not keep it.
+pub(super) fn refuse_unless_limitable(
+    root: &Root,
+    name: &VolumeName,
+    limit: Amount,
+) -> Result<(), Error> {
+    if limit == Amount::default() {
+        return Ok(());
+    }
+    let can = root.can_limit_volume(name.file(), limit);
+    can.map_err(|why| Error::NoLimits(name.clone(), why))
 }
