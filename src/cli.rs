@@ -154,6 +154,10 @@ pub struct Serve {
     #[arg(long, value_name = "K=V", env = "DIRVOL_DEFAULT_OPT", value_delimiter = ',')]
     pub default_opt: Vec<String>,
 
+    /// Volumes may be directories below this one, with the option path; may be repeated
+    #[arg(long, value_name = "DIR", env = "DIRVOL_BIND_ROOT", value_delimiter = ',')]
+    pub bind_root: Vec<PathBuf>,
+
     /// Serve the root with this id although another one was served last
     #[arg(long, value_name = "UUID", env = "DIRVOL_ACCEPT_ROOT")]
     pub accept_root: Option<String>,

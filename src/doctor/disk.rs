@@ -214,6 +214,11 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
             Ok(Some(stored)) => Volume::new(&name, stored),
             Err(error) => Volume::only(name.clone(), Health::Damaged(error.to_string())),
         };
+        if let Some(place) = volume.place().filter(|place| !place.is_dir()) {
+            let cure = format!("bring it back, or forget the volume with 'dirvol rm {name}'");
+            let finding = format!("{} is missing", place.display());
+            report.find(HEALTH, &format!("volume {name}"), finding, cure);
+        }
         if let Health::Damaged(why) | Health::Unknown(why) = &volume.health {
             let whole = crate::store::layout::mountpoint(path, name.file());
             let cure =

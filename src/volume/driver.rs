@@ -7,7 +7,7 @@
 //! held for a look-up, never over disk work.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::holders::Holders;
 use super::locks::Locks;
 use super::name::VolumeName;
 use super::options::{Fixture, Options};
+use super::place::Claims;
 use crate::store::{self, Root};
 
 /// How a driver behaves.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub retention: Duration,
     /// The options of a Create that does not state them.
     pub defaults: Options,
+    /// The directories of the host below which volumes may lie.
+    pub bind_roots: Vec<PathBuf>,
     /// Where the driver listens, if it is to behave as the reference fixture.
     pub fixture: Option<String>,
 }
@@ -46,6 +49,7 @@ pub struct Driver {
     served: Mutex<Option<String>>,
     cache: Mutex<Cache>,
     holders: Mutex<Holders>,
+    pub(super) claims: Mutex<Claims>,
 }
 
 impl Driver {
@@ -60,6 +64,7 @@ impl Driver {
             served: Mutex::default(),
             cache: Mutex::default(),
             holders: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 use nix::errno::Errno;
 
 use crate::store;
+use crate::sys::mountinfo::Use;
 
 use super::name::{MAX_LENGTH, VolumeName};
 use super::options::BadOption;
@@ -70,6 +71,12 @@ pub enum Error {
     /// The volume is there and damaged.
     #[error("volume {0} cannot be used: {1}; mend it or move it away, {2} is left as it is")]
     Damaged(VolumeName, String, String),
+    /// The volume is a directory elsewhere, and that cannot be used.
+    #[error(
+        "volume {0} cannot be used: {1}; bring it back, or forget the volume with 'dirvol rm {0}', \
+         which leaves the directory as it is"
+    )]
+    NoPlace(VolumeName, String),
     /// The root is not served.
     #[error("dirvol is unavailable: {0}")]
     Unavailable(String),
@@ -82,6 +89,14 @@ pub enum Error {
     /// A fixture's volume fails as it was told to.
     #[error("invalid argument")]
     Fixture,
+}
+
+impl Error {
+    /// Says that the volume `name` is in use by `user`.
+    pub(super) fn in_use(name: &VolumeName, user: &Use) -> Self {
+        let (pid, at) = (user.pid, user.mountpoint.display());
+        Self::InUse(name.clone(), format!("process {pid}, which has it mounted at {at}"))
+    }
 }
 
 /// What a person can do about an error of the disk.

@@ -5,14 +5,17 @@ use std::fmt;
 use std::time::Duration;
 
 use super::size;
-use super::value::{duration, id, inodes, mode, size, truth};
+use super::value::{duration, id, inodes, mode, path, size, truth};
 use crate::store::Amount;
 
 /// The options there are, in the order of messages.
-pub const KNOWN: [&str; 7] = ["gid", "inodes", "mode", "protect", "retain", "size", "uid"];
+pub const KNOWN: [&str; 8] = ["gid", "inodes", "mode", "path", "protect", "retain", "size", "uid"];
+
+/// The options that say something of a directory that the driver makes, or deletes.
+const OF_OUR_OWN: [&str; 7] = ["from", "gid", "inodes", "mode", "retain", "size", "uid"];
 
 /// The options that are spoken for and that this version does not have yet.
-const LATER: [&str; 2] = ["from", "path"];
+const LATER: [&str; 1] = ["from"];
 
 /// Permissions of a data directory where no option says otherwise.
 const DEFAULT_MODE: u32 = 0o755;
@@ -36,6 +39,9 @@ pub struct Options {
     pub gid: Option<u32>,
     /// The permission bits of the data directory, set at Create.
     pub mode: Option<u32>,
+    /// The directory that the volume is, outside the root: absolute, in its one
+    /// spelling. It is never changed.
+    pub path: Option<String>,
     /// How long the volume is kept in the trash; zero keeps nothing.
     pub retain: Option<Duration>,
     /// Whether a Remove is refused.
@@ -82,11 +88,20 @@ impl Options {
                 state(&mut values, key.to_ascii_lowercase(), value)?;
             }
         }
+        if values.contains_key("path")
+            && let Some(other) = OF_OUR_OWN.iter().find(|key| values.contains_key(**key))
+        {
+            return Err(BadOption(format!(
+                "option {other:?} cannot be given with \"path\": that directory stays as it is; \
+                 leave it out"
+            )));
+        }
         let mut options = Self::default();
         for (key, value) in values {
             match (key.as_str(), fixture) {
                 ("uid", _) => options.uid = Some(id(&key, value)?),
                 ("gid", _) => options.gid = Some(id(&key, value)?),
+                ("path", _) => options.path = Some(path(value)?),
                 ("mode", _) => options.mode = Some(mode(value)?),
                 ("retain", _) => {
                     let named = |why| BadOption(format!("option {key:?}: {why}"));
@@ -102,6 +117,13 @@ impl Options {
                         "option {later:?} is not supported yet; leave it out (known: {})",
                         KNOWN.join(", ")
                     )));
+                }
+                ("mountpoint", _) => {
+                    return Err(BadOption(
+                        "option \"mountpoint\" is local-persist's; here it is called path: use \
+                         path=DIR, below a --bind-root of the driver"
+                            .into(),
+                    ));
                 }
                 (unknown, _) => {
                     return Err(BadOption(format!(
@@ -121,6 +143,7 @@ impl Options {
             ("uid", self.uid.map(|uid| uid.to_string())),
             ("gid", self.gid.map(|gid| gid.to_string())),
             ("mode", self.mode.map(|mode| format!("{mode:04o}"))),
+            ("path", self.path.clone()),
             ("retain", self.retain.map(|retain| humantime::format_duration(retain).to_string())),
             ("protect", self.protect.map(|protect| protect.to_string())),
             ("size", self.size.map(size::show)),
@@ -137,6 +160,7 @@ impl Options {
             uid: self.uid.or(defaults.uid),
             gid: self.gid.or(defaults.gid),
             mode: self.mode.or(defaults.mode),
+            path: self.path.clone().or_else(|| defaults.path.clone()),
             retain: self.retain.or(defaults.retain),
             protect: self.protect.or(defaults.protect),
             size: self.size.or(defaults.size),
@@ -153,6 +177,7 @@ impl Options {
             uid: Some(nix::unistd::geteuid().as_raw()),
             gid: Some(nix::unistd::getegid().as_raw()),
             mode: Some(DEFAULT_MODE),
+            path: None,
             retain: Some(retention),
             protect: Some(false),
             size: None,
@@ -160,6 +185,17 @@ impl Options {
             ninja: false,
             invalid_option: false,
         }
+    }
+
+    /// Returns these options, without those that mean nothing where the volume is a
+    /// directory elsewhere.
+    pub fn that_apply(self) -> Self {
+        if self.path.is_none() {
+            return self;
+        }
+        let (ninja, invalid_option) = (self.ninja, self.invalid_option);
+        let (path, protect) = (self.path, self.protect);
+        Self { path, protect, ninja, invalid_option, ..Self::default() }
     }
 
     /// Returns what a volume with these options may hold.
@@ -177,6 +213,8 @@ impl Options {
             map
         });
         let keys: std::collections::BTreeSet<&String> = now.keys().chain(asked.keys()).collect();
+        // Where it lies says most.
+        let (first, rest): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| *key == "path");
         let differs = |key: &&String| {
             let asked = asked.get(*key);
             now.get(*key) != asked && created.get(*key) != asked
@@ -184,7 +222,9 @@ impl Options {
         let shown = |map: &BTreeMap<String, String>, key: &String| {
             map.get(key).cloned().unwrap_or_else(|| "unset".into())
         };
-        keys.into_iter()
+        first
+            .into_iter()
+            .chain(rest)
             .find(differs)
             .map(|key| format!("its {key} is {}, not {}", shown(&now, key), shown(&asked, key)))
     }
@@ -252,7 +292,7 @@ mod tests {
         let octal = "give octal digits, 0000 to 7777";
         let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
         let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
-        let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+        let known = "(known: gid, inodes, mode, path, protect, retain, size, uid)";
         let cases: [(&[(&str, &str)], String); 18] = [
             (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
             (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),

@@ -97,7 +97,7 @@ impl Record {
     /// Returns the options in force: what was set, what was stated, what was
     /// default then, and `builtin` for the rest.
     pub fn in_force(&self, builtin: &Options) -> Options {
-        self.set.or(&self.stated).or(&self.defaults).or(builtin)
+        self.set.or(&self.stated).or(&self.defaults).or(builtin).that_apply()
     }
 
     /// Returns what was asked for by a person: what was set, and what was stated.
@@ -111,8 +111,8 @@ impl Record {
     /// always asked for the same.
     pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<String> {
         let rest = self.defaults.or(builtin);
-        let (created, now) = (self.stated.or(&rest), self.in_force(builtin));
-        Options::difference(&now, &created, &asked.or(&rest))
+        let (created, now) = (self.stated.or(&rest).that_apply(), self.in_force(builtin));
+        Options::difference(&now, &created, &asked.or(&rest).that_apply())
     }
 }
 

@@ -3,6 +3,8 @@
 
 use super::error::Error;
 use super::name::VolumeName;
+use super::options::{BadOption, Options};
+use super::record::Record;
 use crate::store::{Amount, Ownership, Root};
 use crate::sys::credentials::Credentials;
 
@@ -37,4 +39,29 @@ pub(super) fn refuse_unless_limited(
         return Ok(());
     }
     root.can_limit().map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Refuses to set options that say which directory a volume is, or that mean nothing
+/// where it is one outside the root.
+pub(super) fn refuse_unless_to_set(
+    name: &VolumeName,
+    record: &Record,
+    options: &Options,
+) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::BadOption(name.to_string(), BadOption(why)));
+    if options.path.is_some() {
+        return refuse(
+            "option \"path\" is given when a volume is created, and cannot be set".into(),
+        );
+    }
+    let Some(path) = record.place() else { return Ok(()) };
+    let stated = options.to_map();
+    match stated.keys().find(|key| *key != "protect") {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "option {key:?} cannot be set: the volume is {}, which stays as it is; protect can be \
+             set",
+            path.display()
+        )),
+    }
 }

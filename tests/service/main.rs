@@ -18,6 +18,9 @@ mod patience;
 
 mod evidence;
 mod life;
+mod path;
+mod path_apart;
+mod path_gone;
 mod rootless;
 mod selinux;
 
