@@ -76,7 +76,7 @@ pub enum Command {
     /// Change options of a volume: retain, protect, uid, gid, mode
     ///
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
-    /// as it is.
+    /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
     /// Remove the volumes that nobody has used for long; they go to the trash
     ///
