@@ -156,7 +156,7 @@ pub struct Serve {
 
     /// Volumes may be directories below this one, with the option path; may be repeated
     #[arg(long, value_name = "DIR", env = "DIRVOL_BIND_ROOT", value_delimiter = ',')]
-    pub bind_root: Vec<PathBuf>,
+    pub bind_root: Vec<String>,
 
     /// Serve the root with this id although another one was served last
     #[arg(long, value_name = "UUID", env = "DIRVOL_ACCEPT_ROOT")]

@@ -131,8 +131,8 @@ pub fn absolute(flag: &str, path: &Path) -> Result<PathBuf, String> {
 }
 
 /// Reads the directories below which volumes may lie. They need not be there yet.
-fn bind_roots(stated: &[PathBuf], root: &Path, state_dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let stated = stated.iter().filter(|path| !path.as_os_str().is_empty());
+fn bind_roots(stated: &[String], root: &Path, state_dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let stated = stated.iter().filter(|path| !path.is_empty()).map(Path::new);
     let read = stated.map(|path| {
         if path.is_relative() {
             return Err(format!("--bind-root {}: give an absolute path", path.display()));
@@ -309,6 +309,15 @@ mod tests {
         for (args, why) in cases {
             assert_eq!(config(args), Err(why.to_owned()), "{args}");
         }
+    }
+
+    #[test]
+    fn bind_roots_may_be_repeated_and_comma_separated_and_need_not_be_there() {
+        for args in ["--bind-root /none/a/ --bind-root /b", "--bind-root /none/a,/b"] {
+            let expected: [PathBuf; 2] = ["/none/a".into(), "/b".into()];
+            assert_eq!(config(args).unwrap().bind_roots, expected, "{args}");
+        }
+        assert_eq!(config("--bind-root=").unwrap().bind_roots, [PathBuf::new(); 0]);
     }
 
     #[test]

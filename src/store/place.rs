@@ -259,3 +259,43 @@ fn chain(dir: &OwnedFd) -> nix::Result<Vec<Identity>> {
 fn failed(op: &'static str, path: &Path, errno: Errno) -> Error {
     super::dir::error(op, path, errno)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of the three ways tells it alone: two spellings of one path differ as text,
+    /// two mounts of one directory in what is above them, and two file systems that
+    /// hold one another in where they lie.
+    #[test]
+    fn two_footprints_overlap_as_text_as_identities_or_as_locations() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::create_dir_all(dir.path().join("ab")).unwrap();
+        let whole = |below: &str| Footprint::at(&dir.path().join(below)).unwrap();
+        let of_path = |below: &str| Footprint::of_path(&dir.path().join(below));
+        let of_chain = |below: &str, path: &str| Footprint {
+            path: path.into(),
+            shown: Vec::new(),
+            ..whole(below)
+        };
+        let of_shown = |below: &str, path: &str| Footprint {
+            path: path.into(),
+            chain: Vec::new(),
+            ..whole(below)
+        };
+        for (one, two, overlap) in [("a", "a", true), ("a", "a/b", true), ("a", "ab", false)] {
+            let pairs = [
+                (whole(one), whole(two)),
+                (of_path(one), of_path(two)),
+                (of_path(one), whole(two)),
+                (of_chain(one, "/x"), of_chain(two, "/y")),
+                (of_shown(one, "/x"), of_shown(two, "/y")),
+            ];
+            for (one, two) in pairs {
+                assert_eq!(one.overlaps(&two), overlap, "{one:?} {two:?}");
+                assert_eq!(two.overlaps(&one), overlap, "{one:?} {two:?}");
+            }
+        }
+    }
+}

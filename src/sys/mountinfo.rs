@@ -234,6 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn two_locations_overlap_where_they_are_of_one_file_system_and_nest() {
+        let at = |device: &str, path: &str| Location {
+            device: device.into(),
+            path: path.into(),
+            mountpoint: None,
+        };
+        let cases = [
+            ("8:1", "/a", "8:1", "/a", true),
+            ("8:1", "/", "8:1", "/a", true),
+            ("8:1", "/a/b", "8:1", "/a", true),
+            ("8:1", "/a", "8:1", "/ab", false),
+            ("8:1", "/a", "8:2", "/a", false),
+        ];
+        for (device, path, other, below, overlap) in cases {
+            let (one, two) = (at(device, path), at(other, below));
+            assert_eq!(one.overlaps(&two), overlap, "{one:?} {two:?}");
+            assert_eq!(two.overlaps(&one), overlap, "{one:?} {two:?}");
+        }
+    }
+
+    #[test]
     fn a_directory_that_nobody_mounted_has_no_uses() {
         let dir = tempfile::tempdir().unwrap();
         let dir = fs::File::open(dir.path()).unwrap();

@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn each_option_is_read() {
-        let cases: [(&[(&str, &str)], Options); 14] = [
+        let cases: [(&[(&str, &str)], Options); 15] = [
             (&[], Options::default()),
             (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
             (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
@@ -273,6 +273,10 @@ mod tests {
             (&[("PROTECT", "false")], Options { protect: Some(false), ..Default::default() }),
             (&[("size", "10G")], Options { size: Some(10 << 30), ..Default::default() }),
             (&[("SIZE", "0")], Options { size: Some(0), ..Default::default() }),
+            (
+                &[("Path", "/srv/a b/")],
+                Options { path: Some("/srv/a b".into()), ..Default::default() },
+            ),
             (&[("inodes", "1M")], Options { inodes: Some(1 << 20), ..Default::default() }),
             (
                 &[("o", "uid=5,mode=0700")],
@@ -326,6 +330,18 @@ mod tests {
         for (stated, why) in cases {
             assert_eq!(parse(stated), Err(why), "{stated:?}");
         }
+    }
+
+    #[test]
+    fn what_says_nothing_of_a_directory_elsewhere_does_not_apply_to_one() {
+        let path = Some("/srv/a".to_owned());
+        let stated = Options { path: path.clone(), ..Default::default() };
+        let applying = stated.or(&Options::builtin(Duration::from_secs(60))).that_apply();
+        assert_eq!(applying, Options { path, protect: Some(false), ..Default::default() });
+        let own = Options::builtin(Duration::from_secs(60));
+        assert_eq!(own.clone().that_apply(), own);
+        let why = "its path is /srv/a, not unset".to_owned();
+        assert_eq!(Options::difference(&applying, &applying, &own), Some(why));
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 r#"{"format":1,"name":"db","created":"2023-11-14T22:13:20Z","options":{"x":"1"}}"#,
-                "its record: option \"x\" is unknown (known: gid, inodes, mode, protect, retain, size, uid)",
+                "its record: option \"x\" is unknown (known: gid, inodes, mode, path, protect, retain, size, uid)",
             ),
         ];
         for (text, why) in cases {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::daemon::Daemon;
 use crate::harness::{Serve, Setup, project, tree};
+use crate::storage::Podman;
 
 /// A driver that allows directories below `srv`, a dockerd, and the document.
 struct Walk {
@@ -180,4 +181,23 @@ fn a_bind_mount_becomes_a_volume_with_a_name() {
     walk.daemon.ok("rm -f web");
     walk.daemon.ok("volume rm site");
     assert_eq!(tree(&site), before);
+}
+
+/// What the document says of Podman.
+#[test]
+fn podman_has_a_volume_where_the_directory_is_and_forgets_it_alone() {
+    let setup = Setup::new();
+    let (srv, site) = (setup.path("srv"), setup.path("srv/site"));
+    fs::create_dir_all(&site).unwrap();
+    fs::write(site.join("old"), "old\n").unwrap();
+    let setup = setup.arg("--bind-root").arg(srv.display().to_string());
+    let serve = setup.serve();
+    let podman = Podman::new(setup.dir.path(), &["dirvol"]);
+    podman.ok(&format!("volume create --driver dirvol --opt path={} site", site.display()));
+    podman.shell("--rm -v site:/data", "cat /data/old > /data/new");
+    let after = tree(&site);
+    assert_eq!(after, ["new 0644 0:0 \"old\\n\"", "old 0644 0:0 \"old\\n\""]);
+    podman.ok("volume rm site");
+    assert_eq!(serve.names(), [""; 0]);
+    assert_eq!(tree(&site), after);
 }

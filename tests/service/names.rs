@@ -152,7 +152,7 @@ fn the_longest_and_oddest_good_names_are_served() {
 fn an_option_that_cannot_be_used_creates_nothing() {
     let ids = "give a number from 0 to 4294967294, not a name";
     let octal = "give octal digits, 0000 to 7777";
-    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "(known: gid, inodes, mode, path, protect, retain, size, uid)";
     let duration = "is not a duration: give one such as 90m, 24h, 7d or 0";
     let cases = [
         (json!({"uid": "root"}), format!("option \"uid\" is \"root\": {ids}")),
