@@ -69,7 +69,7 @@ pub enum Command {
     /// Remove volumes; they go to the trash
     ///
     /// Engines are not asked: a container that does not run loses its volume. 'docker
-    /// volume rm' asks.
+    /// volume rm' asks. One that was created with path is forgotten, and its directory stays.
     Rm(client::Rm),
     /// Show who has a volume mounted
     Holders(client::One),

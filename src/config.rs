@@ -317,7 +317,7 @@ mod tests {
             let expected: [PathBuf; 2] = ["/none/a".into(), "/b".into()];
             assert_eq!(config(args).unwrap().bind_roots, expected, "{args}");
         }
-        assert_eq!(config("--bind-root=").unwrap().bind_roots, [PathBuf::new(); 0]);
+        assert!(config("--bind-root=").unwrap().bind_roots.is_empty());
     }
 
     #[test]

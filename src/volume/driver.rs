@@ -20,6 +20,7 @@ use super::locks::Locks;
 use super::name::VolumeName;
 use super::options::{Fixture, Options};
 use super::place::Claims;
+use super::read::Volume;
 use crate::store::{self, Root};
 
 /// How a driver behaves.
@@ -117,8 +118,12 @@ impl Driver {
         for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
             let _lock = self.locks.lock(name.file());
+            let found = root.read(name.file());
             // One that cannot be told is not known to be absent.
-            let there = !matches!(root.read(name.file()), Ok(None));
+            let there = !matches!(found, Ok(None));
+            if let Ok(Some(stored)) = found {
+                let _noted = self.with_place(root, Volume::new(&name, stored));
+            }
             let state = root.state();
             let noted = if there { state.note(name.file()) } else { state.forget(name.file()) };
             if first.is_ok() {

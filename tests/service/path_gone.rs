@@ -2,14 +2,14 @@
 //! any more: option `path`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::expect::with_options;
 use crate::expect::{TIME, done, failed, listing, named, neutral, swept_listing, with_id};
-use crate::harness::Serve;
+use crate::harness::{Serve, eventually};
 use crate::mounts::{Container, in_own_mounts, mount_memory, unmount_lazily};
 use crate::path::{CREATE, create, exactly, is_forgotten, placed, root_of, setup, status};
 
@@ -184,6 +184,13 @@ fn one_that_was_put_into_the_root_is_found_by_its_record() {
     assert_eq!(listing(&setup.root()), root_of(placed("db", &pg)));
     assert_eq!(create(&serve, "new", &pg).status, 400);
     serve.stop();
+    // Nobody has asked for it, and the driver that starts does not know the root.
+    fs::remove_dir_all(setup.root().join("places")).unwrap();
+    fs::remove_dir_all(setup.state()).unwrap();
+    let serve = setup.serve();
+    eventually("its record is read", || setup.root().join("places/db").exists().then_some(()));
+    assert_eq!(create(&serve, "new", &pg).status, 400);
+    serve.stop();
 }
 
 /// One that lies below no `--bind-root` any more is told of, and can be forgotten.
@@ -208,5 +215,44 @@ fn one_that_is_allowed_no_more_is_not_mounted() {
     let mount = serve.call("VolumeDriver.Mount", &with_id("db", "x"));
     assert_eq!(mount, failed(500, &why));
     is_forgotten(&serve, "db", &pg);
+    serve.stop();
+}
+
+/// Whoever may change a directory above it may have engines mount another one.
+#[test]
+fn the_doctor_names_what_others_may_change_above_it() {
+    let setup = setup();
+    let (srv, pg) = (setup.path("srv"), setup.path("srv/pg"));
+    let serve = setup.serve();
+    assert_eq!(create(&serve, "db", &pg), done());
+    let found = || {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_dirvol"));
+        doctor.args(["doctor", "--format", "json", "--root"]).arg(setup.root());
+        let output = doctor.arg("--state-dir").arg(setup.state()).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let all = report["Findings"].as_array().unwrap().iter();
+        all.filter(|one| one["Check"] == "permissions").cloned().collect::<Vec<_>>()
+    };
+    let mode = |mode| fs::set_permissions(&srv, fs::Permissions::from_mode(mode)).unwrap();
+    let open = |user: u32, mode: &str| {
+        let shown = srv.display();
+        json!([{
+            "Check": "permissions",
+            "Subject": srv,
+            "Finding": format!(
+                "it is above volume db, and others than root may put another directory in its \
+                 place (user {user}, mode {mode})"
+            ),
+            "Cure": format!("chown root {shown} && chmod go-w {shown}"),
+        }])
+    };
+    assert_eq!(json!(found()), json!([]));
+    mode(0o1777);
+    assert_eq!(json!(found()), json!([]));
+    mode(0o0775);
+    assert_eq!(json!(found()), open(0, "0775"));
+    mode(0o0755);
+    chown(&srv, Some(5), None).unwrap();
+    assert_eq!(json!(found()), open(5, "0755"));
     serve.stop();
 }
