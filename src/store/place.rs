@@ -28,6 +28,9 @@ pub enum NoPlace {
     /// It lies elsewhere.
     #[error("{} is below no --bind-root of this driver ({})", .0.display(), shown(.1))]
     Outside(PathBuf, Vec<PathBuf>),
+    /// Nothing that is above it can be allowed.
+    #[error("{} lies in /, which cannot be a --bind-root: give a directory below it", .0.display())]
+    TopLevel(PathBuf),
     /// Volumes may lie below it; without its disk it looks like an empty one itself.
     #[error(
         "{} is a --bind-root: give a directory below it, for that is missing when its disk is not \
@@ -83,11 +86,13 @@ impl Place {
     /// It is not there, or lies elsewhere.
     pub fn open(bind_roots: &[PathBuf], path: &Path) -> std::result::Result<Self, NoPlace> {
         let whole = || path.to_path_buf();
-        if bind_roots.is_empty() {
-            return Err(NoPlace::NotAllowed(path.parent().unwrap_or(path).to_path_buf()));
-        }
         if bind_roots.iter().any(|root| root == path) {
             return Err(NoPlace::BindRoot(whole()));
+        }
+        let above = path.parent().filter(|above| above.parent().is_some());
+        let above = above.ok_or_else(|| NoPlace::TopLevel(whole()))?;
+        if bind_roots.is_empty() {
+            return Err(NoPlace::NotAllowed(above.to_path_buf()));
         }
         let below = bind_roots.iter().find_map(|root| Some((root, path.strip_prefix(root).ok()?)));
         let (root, below) = below.ok_or_else(|| NoPlace::Outside(whole(), bind_roots.to_vec()))?;

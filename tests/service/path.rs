@@ -222,7 +222,11 @@ fn what_cannot_be_a_volume_is_refused_with_the_reason_and_nothing_is_changed() {
         ),
         (
             json!({"path": "/etc"}),
-            placed(format!("/etc is below no --bind-root of this driver ({})", at(""))),
+            placed("/etc lies in /, which cannot be a --bind-root: give a directory below it".into()),
+        ),
+        (
+            json!({"path": "/etc/ssl"}),
+            placed(format!("/etc/ssl is below no --bind-root of this driver ({})", at(""))),
         ),
         (
             json!({"path": at("ver/x")}),
