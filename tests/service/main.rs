@@ -18,6 +18,7 @@ mod patience;
 
 mod evidence;
 mod life;
+mod limits;
 mod path;
 mod path_apart;
 mod path_gone;
