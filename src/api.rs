@@ -218,6 +218,9 @@ pub struct Removed {
     /// For how long the entry is kept: a duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<String>,
+    /// The directory that the volume was, which stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Whether space is low, so that the entry may have to give way at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub space_is_low: bool,

@@ -76,14 +76,14 @@ pub enum Command {
     /// Remove volumes; they go to the trash
     ///
     /// Engines are not asked: a container that does not run loses its volume. 'docker
-    /// volume rm' asks.
+    /// volume rm' asks. One that was created with path is forgotten, and its directory stays.
     Rm(client::Rm),
     /// Show who has a volume mounted
     Holders(client::One),
     /// Change options of a volume: retain, protect, uid, gid, mode
     ///
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
-    /// as it is.
+    /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
     /// Remove the volumes that nobody has used for long; they go to the trash
     ///
@@ -160,6 +160,10 @@ pub struct Serve {
     /// A volume option for every volume that does not state it; may be repeated
     #[arg(long, value_name = "K=V", env = "DIRVOL_DEFAULT_OPT", value_delimiter = ',')]
     pub default_opt: Vec<String>,
+
+    /// Volumes may be directories below this one, with the option path; may be repeated
+    #[arg(long, value_name = "DIR", env = "DIRVOL_BIND_ROOT", value_delimiter = ',')]
+    pub bind_root: Vec<String>,
 
     /// Serve the root with this id although another one was served last
     #[arg(long, value_name = "UUID", env = "DIRVOL_ACCEPT_ROOT")]

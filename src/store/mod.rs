@@ -8,6 +8,7 @@
 //!   volumes/<name>/data/             what containers see
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
+//!   places/<name>                   which volumes are directories elsewhere: at least these
 //! <state-dir>/root-id, seen/<name>   which root was served last, and its names, with
 //!                                  the time of their last use for that of the file
 //! ```
@@ -57,6 +58,7 @@ mod links;
 mod marker;
 mod node;
 mod open_error;
+mod place;
 mod quota;
 mod read_only;
 pub mod root;
@@ -73,6 +75,7 @@ pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
 pub use open_error::OpenError;
+pub use place::{Footprint, NoPlace, Place};
 pub use quota::NoLimits;
 pub use read_only::{Entry, ReadOnly};
 pub use root::{Init, Root, Settings, init};

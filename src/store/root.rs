@@ -73,7 +73,7 @@ pub struct Root {
     unsynced: OnceLock<String>,
     /// Whether it was given up, and what still runs should end.
     lost: AtomicBool,
-    dir: Dir,
+    pub(super) dir: Dir,
     id: String,
     state: State,
     _locks: [File; 3],

@@ -120,7 +120,18 @@ impl Root {
         contents: Contents<'_>,
     ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner, limit, contents).and_then(|()| {
+        let built = self.build(&staged, record, owner, limit, contents);
+        self.publish(staged, name, built)
+    }
+
+    /// Makes what was `built` as `staged` the volume `name`, never over another.
+    pub(super) fn publish(
+        &self,
+        staged: FileName,
+        name: &FileName,
+        built: Result<()>,
+    ) -> Result<Commit> {
+        let committed = built.and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });

@@ -114,6 +114,9 @@ impl Driver {
             volume => volume?,
         };
         let record = self.usable(&volume)?;
+        if let Some(place) = record.place() {
+            return Err(Error::CopyOfPlace(name.clone(), from.clone(), place.to_path_buf()));
+        }
         let disk = |error| Error::Disk(from.clone(), error);
         let data = root.data(from.file()).map_err(disk)?.ok_or_else(none)?;
         let (uid, gid, mode) = data.owner().map_err(disk)?;

@@ -15,6 +15,7 @@ mod locks;
 pub mod name;
 pub mod options;
 pub mod overview;
+mod place;
 pub mod prune;
 pub mod read;
 pub mod record;

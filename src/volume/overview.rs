@@ -19,6 +19,8 @@ use crate::sys::process;
 pub struct Overview {
     /// Its name.
     pub name: VolumeName,
+    /// What containers are given.
+    pub mountpoint: PathBuf,
     /// When it was created, if its record says so.
     pub created: Option<SystemTime>,
     /// When it was in use last.
@@ -59,6 +61,7 @@ impl Driver {
         // Ignoring: who asks for all volumes may be told less.
         let mounted =
             Evidence::gather(&root).map(|evidence| evidence.volumes()).unwrap_or_default();
+        let placed = self.placed_in_use();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let volume = match self.read(&root, &name) {
@@ -73,9 +76,14 @@ impl Driver {
             };
             let held = self.mounts_of(&name);
             all.push(Overview {
+                mountpoint: self.mountpoint_of(&volume),
                 created: volume.record.as_ref().map(|record| record.created),
                 used: used.get(name.file()).copied(),
-                holders: mounted.get(name.file()).copied().unwrap_or(held),
+                holders: mounted
+                    .get(name.file())
+                    .or_else(|| placed.get(&name))
+                    .copied()
+                    .unwrap_or(held),
                 health: volume.health,
                 holds: root.usage(name.file()),
                 options: volume.record.map(|record| self.in_force(&record)),
@@ -92,15 +100,18 @@ impl Driver {
     /// No root, no such volume, it cannot be told, or the disk.
     pub fn who_has(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
         let root = self.checked_root()?;
-        self.existing(&root, name)?;
-        let data = volume_data(name.file());
-        let evidence = Evidence::needed(&root)?;
+        let volume = self.existing(&root, name)?;
         let mount = |held: &Use| Mount {
             pid: held.pid,
             container: process::container(held.pid),
             since: process::started(held.pid),
             mountpoint: held.mountpoint.clone(),
         };
-        Ok(evidence.users(&data).map(mount).collect())
+        if let Some(path) = volume.place() {
+            let evidence = self.evidence_at(path);
+            return Ok(evidence.iter().flat_map(Evidence::all).map(mount).collect());
+        }
+        let evidence = Evidence::needed(&root)?;
+        Ok(evidence.users(&volume_data(name.file())).map(mount).collect())
     }
 }

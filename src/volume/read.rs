@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -120,7 +120,12 @@ impl Driver {
         Ok(names)
     }
 
-    /// Returns what containers are given of the volume `name`, which need not exist.
+    /// Returns what containers are given of `volume`.
+    pub fn mountpoint_of(&self, volume: &Volume) -> PathBuf {
+        volume.place().map_or_else(|| self.mountpoint(&volume.name), Path::to_path_buf)
+    }
+
+    /// Returns where the data of a volume `name` is that is not a directory elsewhere.
     pub fn mountpoint(&self, name: &VolumeName) -> PathBuf {
         store::layout::mountpoint(&self.settings.root.path, name.file())
     }
@@ -191,7 +196,7 @@ impl Driver {
     pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
         let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
         let Some(stored) = stored else { return Ok(None) };
-        let volume = Volume::new(name, stored);
+        let volume = self.with_place(root, Volume::new(name, stored));
         let holds = volume.record.as_ref().and_then(|record| self.holds(root, name, record));
         Ok(Some(Volume { holds, ..volume }))
     }
@@ -225,6 +230,9 @@ impl Driver {
     pub(super) fn usable<'a>(&self, volume: &'a Volume) -> Result<&'a Record, Error> {
         match (&volume.record, &volume.health) {
             (Some(record), Health::Ok) => Ok(record),
+            (Some(record), Health::Damaged(why)) if record.place().is_some() => {
+                Err(Error::NoPlace(volume.name.clone(), why.clone()))
+            }
             (_, Health::Damaged(why) | Health::Unknown(why)) => {
                 let data = self.mountpoint(&volume.name);
                 let whole = data.parent().unwrap_or(&data).display().to_string();
@@ -251,7 +259,7 @@ impl Volume {
         let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
         let (record, health) = match record {
             Err(why) => (None, Health::Damaged(why)),
-            Ok(record) if stored.has_data => (Some(record), Health::Ok),
+            Ok(record) if stored.has_data || record.place().is_some() => (Some(record), Health::Ok),
             Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
         };
         Self { name: name.clone(), record, health, mislabelled: stored.mislabelled, holds: None }

@@ -3,6 +3,8 @@
 
 use super::error::Error;
 use super::name::VolumeName;
+use super::options::{BadOption, Options};
+use super::record::Record;
 use crate::store::{Amount, Ownership, Root};
 use crate::sys::credentials::Credentials;
 
@@ -50,4 +52,24 @@ pub(super) fn refuse_unless_limitable(
     }
     let can = root.can_limit_volume(name.file(), limit);
     can.map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Refuses to set options that mean nothing where a volume is a directory outside the
+/// root.
+pub(super) fn refuse_unless_to_set(
+    name: &VolumeName,
+    record: &Record,
+    options: &Options,
+) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::BadOption(name.to_string(), BadOption(why)));
+    let Some(path) = record.place() else { return Ok(()) };
+    let stated = options.to_map();
+    match stated.keys().find(|key| *key != "protect") {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "option {key:?} cannot be set: the volume is {}, which stays as it is; protect can be \
+             set",
+            path.display()
+        )),
+    }
 }

@@ -19,6 +19,9 @@ mod patience;
 mod evidence;
 mod life;
 mod limits;
+mod path;
+mod path_apart;
+mod path_gone;
 mod rootless;
 mod selinux;
 
