@@ -47,6 +47,8 @@ pub enum Endpoint {
     DirvolTrashRestore,
     /// `/Dirvol.TrashPurge`
     DirvolTrashPurge,
+    /// `/Dirvol.Usage`
+    DirvolUsage,
     /// Everything else.
     Other,
 }
@@ -62,7 +64,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 18] = [
+const ENDPOINTS: [(Endpoint, &str); 19] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -80,6 +82,7 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
+    (Endpoint::DirvolUsage, "dirvol_usage"),
     (Endpoint::Other, "other"),
 ];
 
@@ -104,7 +107,8 @@ impl Endpoint {
             Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
-            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList | Self::Other => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
+            Self::DirvolUsage | Self::Other => false,
         }
     }
 }

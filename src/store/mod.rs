@@ -59,6 +59,7 @@ pub mod state;
 mod trash;
 mod verbs;
 mod volumes;
+mod walk;
 
 pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
@@ -72,5 +73,6 @@ pub use state::{Remembered, State};
 pub use trash::Restored;
 pub use verbs::{Probe, Step};
 pub use volumes::{Commit, Ownership, Stored};
+pub use walk::{Held, WALK};
 
 pub use crate::sys::quota::Amount;

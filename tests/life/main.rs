@@ -4,3 +4,10 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+// Its cuts are for the tier of that name.
+#[allow(dead_code)]
+#[path = "../cuts/disk.rs"]
+mod disk;
+
+mod du;
+mod fifty;

@@ -1,7 +1,7 @@
 //! The times that are told, as they are: the other tests put them in a neutral form.
 
 use std::fs::{self, File, FileTimes};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::expect::neutral;
 use crate::harness::Serve;
@@ -35,10 +35,13 @@ fn a_volume_is_told_with_its_creation_and_its_last_use() {
             r#"[{{"Name":"a","Mountpoint":"{data}","CreatedAt":"2001-02-03T04:05:06Z","LastUsed":"2020-09-13T12:26:40Z","Holders":0,"Health":"ok","Options":{{"gid":"0","mode":"0755","protect":"false","retain":"1day","uid":"0"}}}}]"#
         );
         assert_eq!(told(serve, &["ls"]), expected + "\n");
-        let expected = "\
-NAME  SIZE  USED  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH
-a     -     -     2001-02-03T04:05:06Z  2020-09-13T12:26:40Z  0        1day    false    ok
-";
+        let years = |time: SystemTime| time.elapsed().unwrap().as_secs() / (365 * 86400);
+        let age = years(humantime::parse_rfc3339("2001-02-03T04:05:06Z").unwrap());
+        let since = years(used);
+        let expected = format!(
+            "NAME  SIZE  USED  HOLDERS  AGE  LAST USED  RETAIN  PROTECT  HEALTH\n\
+             a        -  -           0  {age}y  {since:>8}y  1day    false    ok\n"
+        );
         assert_eq!(told_as(serve, &["ls"], "table"), expected);
         let pruned = told(serve, &["prune", "--no-engine"]);
         let entry = "a~0000000000~ffffffffffffffff";

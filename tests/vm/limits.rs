@@ -74,7 +74,7 @@ fn what_a_volume_holds_is_told_without_a_walk() {
         let table = served.said("ls");
         let rows: Vec<Vec<&str>> =
             table.lines().map(|line| line.split_whitespace().take(5).collect()).collect();
-        assert_eq!(rows[0], ["NAME", "SIZE", "USED", "CREATED", "LAST"], "{disk:?}");
+        assert_eq!(rows[0], ["NAME", "SIZE", "USED", "HOLDERS", "AGE"], "{disk:?}");
         assert_eq!(rows[1][..2], ["db", "8M"], "{disk:?}");
         assert!(rows[1][2].starts_with("4."), "{disk:?}: {table}");
         assert_eq!(rows[1][3], "[#####.....]", "{disk:?}");
