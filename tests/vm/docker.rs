@@ -152,7 +152,8 @@ fn the_local_driver_of_docker_and_ours_keep_their_limits_side_by_side() {
 
         let projects = ["ours", "more"].map(|name| served.project(name));
         assert!(projects.iter().all(|&project| project >= 1 << 30), "{disk:?}: {projects:?}");
-        assert_eq!([project(&local), project(&second)], [1, 2], "{disk:?}");
+        // Docker has tried with 1 whether there are projects.
+        assert_eq!([project(&local), project(&second)], [2, 3], "{disk:?}");
 
         about(fill(&served, &local, "theirs", 16), 4 * MIB);
         about(fill(&served, &served.data("ours"), "ours", 16), 8 * MIB);
