@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::fcntl::{OFlag, openat};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::disk::{Disk, FileSystem, run};
 use crate::fifty::{self, documented, printed};
-use crate::harness::{Client, Serve, Setup, eventually};
+use crate::harness::{Answer, Client, Serve, Setup, eventually};
 
 /// Serves a root on a disk, with as few descriptors as a deep tree must not exhaust.
 fn serve_on(disk: &Disk) -> (Setup, Serve) {
@@ -144,6 +145,43 @@ fn fifty_volumes_are_told_as_the_document_shows_them() {
             assert_eq!(volume[field], du(&data, &[])[of], "{name}");
         }
     }
+    serve.stop();
+}
+
+/// Directories come, go and are moved from below the walk's feet.
+#[test]
+fn a_tree_that_changes_is_counted_or_said_to_have_changed() {
+    let disk = Disk::new(FileSystem::Ext4);
+    let (_setup, serve) = serve_on(&disk);
+    serve.create("db");
+    let data = disk.path("root/volumes/db/data");
+    let chain = |at: &str| format!("{at}/1/2/3/4/5");
+    fs::create_dir_all(data.join(chain("a"))).unwrap();
+    fs::create_dir_all(data.join("b")).unwrap();
+    let over = AtomicBool::new(false);
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                fs::rename(data.join("a/1/2"), data.join("b/2")).unwrap();
+                fs::create_dir_all(data.join(chain("gone"))).unwrap();
+                fs::rename(data.join("b/2"), data.join("a/1/2")).unwrap();
+                fs::remove_dir_all(data.join("gone")).unwrap();
+            }
+        });
+        let answers = (0..1000).map(|_| serve.call("Dirvol.Usage", r#"{"Name":"db"}"#));
+        let answers = answers.collect();
+        over.store(true, Ordering::Relaxed);
+        answers
+    });
+    for answer in answers {
+        let moved = answer.status == 500
+            && answer.body.starts_with(r#"{"Err":"volume db: walk "#)
+            && answer.body.ends_with(": it was moved while it was looked at; ask again\"}");
+        assert!(answer.status == 200 || moved, "{answer:?}");
+    }
+    disk.flush();
+    let [bytes, inodes] = du(&data, &[]);
+    assert_eq!(usage(&serve, "db"), [bytes, 0, inodes]);
     serve.stop();
 }
 
