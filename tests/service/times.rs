@@ -52,6 +52,26 @@ fn a_volume_is_told_with_its_creation_and_its_last_use() {
 }
 
 #[test]
+fn volumes_are_told_in_the_order_of_their_age() {
+    without_engine(|setup, serve| {
+        for (name, year) in [("a", 2003), ("b", 2001), ("c", 0), ("d", 2002)] {
+            serve.create(name);
+            let record = setup.root().join(format!("volumes/{name}/volume.json"));
+            let created = format!("{year}-02-03T04:05:06Z");
+            let text = format!(r#"{{"format":1,"name":"{name}","created":"{created}"}}"#);
+            fs::write(record, if year == 0 { "torn".to_owned() } else { text }).unwrap();
+        }
+        let order = |args: &[&str]| -> Vec<String> {
+            let table = told_as(serve, args, "table");
+            table.lines().skip(1).map(|line| line[..1].to_owned()).collect()
+        };
+        assert_eq!(order(&["ls"]), ["a", "b", "c", "d"]);
+        assert_eq!(order(&["ls", "--sort", "age"]), ["b", "d", "a", "c"], "one is not known");
+        assert_eq!(order(&["ls", "--sort", "used"]), ["a", "b", "c", "d"], "none is known");
+    });
+}
+
+#[test]
 fn an_entry_of_the_trash_is_told_with_its_removal_and_the_end_of_its_own_time() {
     let setup = stopped();
     let entry = make_entry(&setup, "a", HOUR * 25, r#"{"retain":"26h"}"#);
