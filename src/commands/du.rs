@@ -24,8 +24,9 @@ struct Counted {
 #[serde(rename_all = "PascalCase")]
 struct Volume {
     name: String,
-    #[serde(flatten)]
-    usage: api::Usage,
+    bytes: u64,
+    apparent: u64,
+    inodes: u64,
 }
 
 /// Counts what volumes hold, and what they hold together. A volume that cannot be
@@ -53,7 +54,8 @@ pub fn du(socket: Option<PathBuf>, args: Du) -> Result<(), Failure> {
                 total.bytes += usage.bytes;
                 total.apparent += usage.apparent;
                 total.inodes += usage.inodes;
-                counted.volumes.push(Volume { name: name.clone(), usage });
+                let api::Usage { bytes, apparent, inodes } = usage;
+                counted.volumes.push(Volume { name: name.clone(), bytes, apparent, inodes });
             }
             Err(error) => match Failure::from(error) {
                 Failure::Failed(why) => failures.push(Failure::Failed(why)),
@@ -68,27 +70,22 @@ pub fn du(socket: Option<PathBuf>, args: Du) -> Result<(), Failure> {
     if counted.volumes.is_empty() && !failures.is_empty() {
         return Failure::of_many(failures);
     }
-    counted.volumes.sort_by_key(|volume| Reverse(volume.usage.bytes));
+    counted.volumes.sort_by_key(|volume| Reverse(volume.bytes));
     show(format, &counted, |counted| {
-        let row = |name: &str, usage: &api::Usage| {
-            let (used, length) = (size::about(usage.bytes), size::about(usage.apparent));
-            [name.to_owned(), used, length, usage.inodes.to_string()]
+        let row = |name: &str, bytes, apparent, inodes: u64| {
+            [name.to_owned(), size::about(bytes), size::about(apparent), inodes.to_string()]
         };
+        let volumes = &counted.volumes;
         let mut rows: Vec<_> =
-            counted.volumes.iter().map(|volume| row(&volume.name, &volume.usage)).collect();
-        let together = match counted.volumes.len() {
-            1 => return table_of(&rows),
-            count => format!("{count} volumes"),
-        };
-        rows.push(row(&together, &counted.total));
-        table_of(&rows)
+            volumes.iter().map(|one| row(&one.name, one.bytes, one.apparent, one.inodes)).collect();
+        if volumes.len() != 1 {
+            let (name, total) = (format!("{} volumes", volumes.len()), &counted.total);
+            rows.push(row(&name, total.bytes, total.apparent, total.inodes));
+        }
+        let heads = ["NAME", "USED", "LENGTH", "INODES"];
+        table_with_numbers(heads, &heads[1..], &rows)
     })?;
     Failure::of_many(failures)
-}
-
-fn table_of(rows: &[[String; 4]]) -> String {
-    let heads = ["NAME", "USED", "LENGTH", "INODES"];
-    table_with_numbers(heads, &heads[1..], rows)
 }
 
 /// Tells a person who waits at a terminal how far it is; at the end, nothing.
