@@ -30,7 +30,7 @@ pub struct Clone {
     pub live: bool,
 }
 
-/// The body of `Holders`, `Progress` and `Remove`.
+/// The body of `Holders`, `Progress`, `Remove` and `Usage`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Named {
@@ -201,6 +201,18 @@ pub struct MountId {
     pub count: u32,
     /// When it was mounted first.
     pub since: String,
+}
+
+/// The answer of `Usage`: each file counts once, and the volume's own directory too.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Usage {
+    /// Bytes that are allocated, as `du` counts them.
+    pub bytes: u64,
+    /// How long its regular files are together, in bytes, holes included.
+    pub apparent: u64,
+    /// How many files, directories and others there are.
+    pub inodes: u64,
 }
 
 /// The answer of `Remove`, and of a `Prune` for each volume that it removed.

@@ -59,7 +59,10 @@ pub enum Command {
     /// Make a directory a root for volumes
     Init(Init),
     /// List the volumes
-    Ls(client::List),
+    ///
+    /// USED is what the kernel counts, without a look into the volume, and how much of the
+    /// limit SIZE that is. Where it counts nothing, 'dirvol du' does.
+    Ls(client::Ls),
     /// Show a volume as Docker sees it
     Inspect(client::One),
     /// Create a volume
@@ -78,6 +81,12 @@ pub enum Command {
     /// Engines are not asked: a container that does not run loses its volume. 'docker
     /// volume rm' asks. One that was created with path is forgotten, and its directory stays.
     Rm(client::Rm),
+    /// Count what volumes hold, the largest first
+    ///
+    /// The driver walks through each of them, as 'du' does: a file with several names counts
+    /// once, and what is mounted below a volume is left out. USED is what is allocated, and
+    /// LENGTH how long the files are, holes included.
+    Du(client::Du),
     /// Show who has a volume mounted
     Holders(client::One),
     /// Change options of a volume: retain, protect, uid, gid, mode

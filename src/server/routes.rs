@@ -102,6 +102,7 @@ fn endpoint(path: &str) -> Endpoint {
         "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
         "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
+        "/Dirvol.Usage" => Endpoint::DirvolUsage,
         _ => Endpoint::Other,
     }
 }

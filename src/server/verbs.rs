@@ -58,6 +58,7 @@ impl Call<'_> {
             }
             Endpoint::DirvolTrashRestore => self.restore(body.parse()?).await,
             Endpoint::DirvolTrashPurge => self.purge(body.parse()?).await,
+            Endpoint::DirvolUsage => self.usage(body.parse()?).await,
             _ => unreachable!("the others are Docker's"),
         }
     }

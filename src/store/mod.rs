@@ -67,6 +67,7 @@ pub mod state;
 mod trash;
 mod verbs;
 mod volumes;
+mod walk;
 
 pub use account::Usage;
 pub use copy::{Copied, Job, Method, Progress};
@@ -84,5 +85,6 @@ pub use state::{Remembered, State};
 pub use trash::Restored;
 pub use verbs::{Probe, SNAPSHOT, Step};
 pub use volumes::{Commit, Contents, Ownership, Stored};
+pub use walk::{Held, WALK};
 
 pub use crate::sys::quota::Amount;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::store;
+use crate::store::{self, WALK};
 use crate::sys::mountinfo::Use;
 
 use super::name::{MAX_LENGTH, VolumeName};
@@ -136,6 +136,7 @@ fn cure(error: &store::Error) -> &'static str {
         Some(Errno::EDQUOT) => "free space, or raise the quota, on that disk",
         Some(Errno::EROFS) => "mount that disk writable",
         Some(Errno::EPERM | Errno::EACCES) => "give the driver the right to: run it as root",
+        None if error.op == WALK => "ask again",
         _ => "see the kernel's log for that disk",
     }
 }

@@ -1,7 +1,10 @@
 //! All volumes at a glance, and who has one.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
+
+use nix::errno::Errno;
 
 use super::driver::Driver;
 use super::error::Error;
@@ -9,8 +12,8 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
-use crate::store::Usage;
 use crate::store::layout::volume_data;
+use crate::store::{Held, Usage};
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
 
@@ -91,6 +94,24 @@ impl Driver {
             });
         }
         Ok(all)
+    }
+
+    /// Walks through the volume `name`, whatever its record says, and returns what it
+    /// holds. It may take minutes, and ends early when `stop` is set.
+    ///
+    /// # Errors
+    /// No root, no such volume, it was ended, or the disk.
+    pub fn walk(&self, name: &VolumeName, stop: &AtomicBool) -> Result<Held, Error> {
+        let root = self.checked_root()?;
+        let volume = self.existing(&root, name)?;
+        match root.walk(name.file(), stop) {
+            // It is said as it is of a volume that was to be mounted.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                self.usable(&volume)?;
+                Err(Error::Disk(name.clone(), error))
+            }
+            walked => walked.map_err(|error| Error::Disk(name.clone(), error)),
+        }
     }
 
     /// Returns where the volume `name` is mounted, as far as the processes there

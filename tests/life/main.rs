@@ -30,4 +30,6 @@ mod loops;
 mod btrfs;
 mod btrfs_deleted;
 mod btrfs_engine;
+mod du;
+mod fifty;
 mod subvolumes;

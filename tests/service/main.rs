@@ -47,6 +47,7 @@ mod commands;
 mod discovery;
 mod doctor;
 mod doctor_serving;
+mod du;
 mod engines;
 mod generated;
 mod prune;
