@@ -50,6 +50,7 @@ pub mod error;
 mod label;
 pub mod layout;
 mod marker;
+mod node;
 mod open_error;
 mod quota;
 mod read_only;
@@ -71,6 +72,6 @@ pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
 pub use verbs::{Probe, Step};
-pub use volumes::{Commit, Ownership, Stored};
+pub use volumes::{Commit, Contents, Ownership, Stored};
 
 pub use crate::sys::quota::Amount;

@@ -41,6 +41,14 @@ impl Dir {
             .map_err(|errno| error("mkdirat", &self.path.join(name), errno))
     }
 
+    /// Makes the directory `name`, for the owner alone, and opens it.
+    pub(super) fn make_dir_open(&self, name: &CStr) -> Result<Dir> {
+        self.step("mkdirat", shown(name))?;
+        mkdirat(&self.fd, name, Mode::S_IRWXU)
+            .map_err(|errno| error("mkdirat", &self.path.join(shown(name)), errno))?;
+        self.open_dir_read(name, Mounts::Stay)
+    }
+
     /// Writes a new file `name`, for the owner alone, without syncing it.
     pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<File> {
         let path = self.path.join(name);
@@ -93,9 +101,10 @@ impl Dir {
         fsync(&self.fd).map_err(|errno| error("fsync", &self.path, errno))
     }
 
-    /// Writes everything of the file system to the disk, so that the space of
-    /// what was deleted is counted as free.
+    /// Writes everything of the file system to the disk. It fails where anything could
+    /// not be written since this directory was opened (Linux 5.8).
     pub(super) fn sync_file_system(&self) -> Result<()> {
+        self.step("syncfs", "")?;
         syncfs(&self.fd).map_err(|errno| error("syncfs", &self.path, errno))
     }
 
@@ -132,10 +141,7 @@ impl Dir {
     }
 
     fn delete<P: ?Sized + nix::NixPath>(&self, name: &P, flags: UnlinkatFlags) -> Result<()> {
-        let shown = || {
-            name.with_nix_path(|name| OsString::from_vec(name.to_bytes().to_vec()))
-                .unwrap_or_default()
-        };
+        let shown = || name.with_nix_path(shown).unwrap_or_default();
         if self.probe.is_some() {
             self.step("unlinkat", shown())?;
         }
@@ -147,7 +153,7 @@ impl Dir {
 
     /// Moves a directory whose name was read from this one.
     pub(super) fn rename_read(&self, from: &CStr, target: &Dir, to: &FileName) -> Result<()> {
-        self.step("renameat", OsString::from_vec(from.to_bytes().to_vec()))?;
+        self.step("renameat", shown(from))?;
         nix::fcntl::renameat(&self.fd, from, &target.fd, to)
             .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
     }
@@ -159,4 +165,9 @@ impl Dir {
             if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
         probe(&Step { op, path: &path }).map_err(|source| Error { op, path, source })
     }
+}
+
+/// A name that was read from a directory, for messages.
+pub(super) fn shown(name: &CStr) -> OsString {
+    OsString::from_vec(name.to_bytes().to_vec())
 }

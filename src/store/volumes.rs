@@ -24,6 +24,20 @@ pub struct Ownership {
     pub mode: Option<u32>,
 }
 
+/// What the data directory of a new volume holds.
+pub enum Contents<'a> {
+    /// Nothing.
+    Empty,
+    /// What this makes in it. It must give up where the root was given up.
+    Filled(&'a mut dyn FnMut(&Dir) -> Result<()>),
+}
+
+impl std::fmt::Debug for Contents<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Empty) { "Empty" } else { "Filled" })
+    }
+}
+
 /// What is on the disk of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -77,21 +91,22 @@ impl Root {
         read(&self.volumes, name)
     }
 
-    /// Creates the volume `name` with an empty data directory that may hold no more
-    /// than `limit`: all of it, or nothing.
+    /// Creates the volume `name` with a data directory that has these `contents`, is
+    /// then given to `owner`, and may hold no more than `limit`: all of it, or nothing.
     ///
     /// # Errors
-    /// The disk refuses. The volume is then not there; except that a failure to
-    /// sync `volumes/` leaves it to the disk, and ends this root.
+    /// The disk refuses, or what fills it does. The volume is then not there; except
+    /// that a failure to sync `volumes/` leaves it to the disk, and ends this root.
     pub fn create(
         &self,
         name: &FileName,
         record: &[u8],
         owner: Ownership,
         limit: Amount,
+        contents: Contents<'_>,
     ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner, limit).and_then(|()| {
+        let committed = self.build(&staged, record, owner, limit, contents).and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });
@@ -113,22 +128,34 @@ impl Root {
         record: &[u8],
         owner: Ownership,
         limit: Amount,
+        contents: Contents<'_>,
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
         volume.make_dir(DATA)?;
-        let data = give(&volume, owner)?;
+        let data = volume.open_dir(&data_name())?;
+        // Before it is filled, so that what is made in it is counted, limited and
+        // labelled.
         self.enroll(&data)?;
-        // Its own sync: that of the directory above need not take owner and mode
-        // along, and on btrfs does not.
-        // Ignoring: not every file system has labels, and the volume's Status says that
-        // it has none.
-        let _unlabelled = data.label_for_containers();
-        data.sync()?;
-        volume.write_new_synced(RECORD, record)?;
         if limit != Amount::default() {
             self.limit(&data, limit)?;
         }
+        // Ignoring: not every file system has labels, and the volume's Status says that
+        // it has none.
+        let _unlabelled = data.label_for_containers();
+        if let Contents::Filled(fill) = contents {
+            fill(&data)?;
+            give(&data, owner)?;
+            // Through a descriptor that is older than the first byte: without it, all
+            // files were empty after a cut.
+            volume.sync_file_system()?;
+        } else {
+            give(&data, owner)?;
+        }
+        // Its own sync: that of the directory above need not take owner and mode
+        // along, and on btrfs does not.
+        data.sync()?;
+        volume.write_new_synced(RECORD, record)?;
         volume.sync()
     }
 
@@ -148,7 +175,9 @@ impl Root {
     ) -> Result<()> {
         let volume = self.volumes.open_dir(name)?;
         if owner != Ownership::default() {
-            self.commit(&give(&volume, owner)?)?;
+            let data = volume.open_dir(&data_name())?;
+            give(&data, owner)?;
+            self.commit(&data)?;
         }
         self.replace_record(&volume, record)?;
         match limit {
@@ -217,15 +246,14 @@ fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
 }
 
-/// Gives the data directory in `volume` to `owner`, and returns it, to be synced.
-fn give(volume: &Dir, owner: Ownership) -> Result<Dir> {
-    let data = volume.open_dir(&data_name())?;
+/// Gives the directory `data` to `owner`; that is to be synced.
+fn give(data: &Dir, owner: Ownership) -> Result<()> {
     if owner.uid.is_some() || owner.gid.is_some() {
         data.set_owner(owner.uid, owner.gid)?;
     }
     // After the owner: chown(2) clears the set-id bits.
-    if let Some(mode) = owner.mode {
-        data.set_mode(mode)?;
+    match owner.mode {
+        Some(mode) => data.set_mode(mode),
+        None => Ok(()),
     }
-    Ok(data)
 }

@@ -14,3 +14,4 @@ pub mod quota;
 pub mod random;
 pub mod selinux;
 pub mod socket;
+pub mod xattr;

@@ -18,7 +18,7 @@ use super::read::Volume;
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::layout::volume_data;
-use crate::store::{self, Amount, Commit, Ownership, Root, TrashName};
+use crate::store::{self, Amount, Commit, Contents, Ownership, Root, TrashName};
 
 /// How a Create ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Driver {
         let limit = in_force.limit();
         refuse_unless_limited(&root, name, limit)?;
         let bytes = record.to_bytes(name);
-        let create = || root.create(name.file(), &bytes, owner, limit);
+        let create = || root.create(name.file(), &bytes, owner, limit, Contents::Empty);
         let committed = self.with_room(&root, create).map_err(|error| {
             self.give_up_if_unsynced(&root);
             Error::Disk(name.clone(), error)
