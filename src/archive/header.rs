@@ -68,9 +68,8 @@ pub(super) fn put_number(field: &mut [u8], value: u64) -> bool {
 
 /// Returns the sum of a header's bytes, its own field counted as blanks.
 pub(super) fn checksum(header: &Header) -> u32 {
-    let byte = |(at, &byte): (usize, &u8)| {
-        u32::from(if CHECKSUM.contains(&at) { b' ' } else { byte })
-    };
+    let byte =
+        |(at, &byte): (usize, &u8)| u32::from(if CHECKSUM.contains(&at) { b' ' } else { byte });
     header.iter().enumerate().map(byte).sum()
 }
 

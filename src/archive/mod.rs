@@ -9,6 +9,7 @@
 mod header;
 mod pax;
 mod read;
+mod sparse;
 mod write;
 
 pub use read::{Error, Reader};

@@ -66,12 +66,12 @@ impl Pax {
             b"GNU.sparse.map" => self.sparse.pieces = optional(value, pieces)?,
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.sparse.old = true,
             _ if key.starts_with(XATTR) => {
-                let name = &key[XATTR.len()..];
+                let name = decoded(&key[XATTR.len()..]);
                 if name.is_empty() || name.contains(&0) {
                     return None;
                 }
-                self.xattrs.retain(|(known, _)| known != name);
-                self.xattrs.push((name.to_vec(), value.to_vec()));
+                self.xattrs.retain(|(known, _)| *known != name);
+                self.xattrs.push((name, value.to_vec()));
             }
             _ if key.starts_with(b"SCHILY.acl.") && self.lost.is_none() => {
                 self.lost = Some(key.escape_ascii().to_string());
@@ -81,6 +81,32 @@ impl Pax {
         }
         Some(())
     }
+}
+
+/// Adds a record of an extended attribute to `header`. A key ends with its first `=`, so
+/// GNU tar writes one in a name, and its own sign for that, as below.
+pub(super) fn put_xattr(header: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let mut key = XATTR.to_vec();
+    for &byte in name {
+        match byte {
+            b'=' => key.extend_from_slice(b"%3D"),
+            b'%' => key.extend_from_slice(b"%25"),
+            byte => key.push(byte),
+        }
+    }
+    put(header, &key, value);
+}
+
+fn decoded(mut key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::new();
+    while let Some((&first, rest)) = key.split_first() {
+        (key, _) = match key {
+            [b'%', b'3', b'D', rest @ ..] => (rest, name.push(b'=')),
+            [b'%', b'2', b'5', rest @ ..] => (rest, name.push(b'%')),
+            _ => (rest, name.push(first)),
+        };
+    }
+    name
 }
 
 /// Adds a record to `header`.

@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 
 use super::header::{
-    self, CHECKSUM, GID, Header, LINK, MAGIC, MAJOR, MINOR, MODE, MORE_PIECES, MTIME, NAME, PIECES,
-    PREFIX, REAL_SIZE, SIZE, TYPE, UID, number, text,
+    self, CHECKSUM, GID, Header, LINK, MAGIC, MAJOR, MINOR, MODE, MTIME, NAME, PREFIX, SIZE, TYPE,
+    UID, number, text,
 };
-use super::pax::{Pax, decimal};
-use super::{BLOCK, Entry, Kind, MOST_PIECES, Piece, Time};
+use super::pax::Pax;
+use super::{BLOCK, Entry, Kind, Piece, Time};
 
 /// The longest pax header, or name, that is read.
 const LONGEST: u64 = 1 << 20;
@@ -41,7 +41,7 @@ pub struct Reader<'a> {
     /// How far it was read.
     at: u64,
     /// What is still to be read of the last entry's data, and of its last block.
-    left: u64,
+    pub(super) left: u64,
     padding: u64,
     /// What holds for all entries that follow.
     global: Pax,
@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
         };
         let device = |kind: fn(u32, u32) -> Kind| device().map(|(major, minor)| kind(major, minor));
         let kind = match header[TYPE] {
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Dir,
+            // So the oldest archives say it.
+            b'0' | 0 | b'7' if path.ends_with(b"/") && size == 0 => Kind::Dir,
             b'0' | 0 | b'7' | b'S' => {
                 self.left = size;
                 self.padding = padding(size);
@@ -185,114 +186,6 @@ impl<'a> Reader<'a> {
         let gid = id(pax.gid, GID, "group")?;
         let mode = u32::try_from(field(MODE, "mode")? & 0o7777).unwrap_or_default();
         Ok(Entry { kind, mode, uid, gid, mtime, xattrs: pax.xattrs, path })
-    }
-
-    /// Returns how long a file is, and what of it is in the archive.
-    fn pieces(
-        &mut self,
-        header: &Header,
-        pax: &Pax,
-        stored: u64,
-        bad: &dyn Fn(&str) -> Error,
-    ) -> Result<(u64, Vec<Piece>), Error> {
-        let sparse = &pax.sparse;
-        let (size, pieces) = if header[TYPE] == b'S' {
-            self.old_pieces(header, bad)?
-        } else if let Some(major) = sparse.major {
-            if (major, sparse.minor) != (1, Some(0)) {
-                return Err(bad("it is a sparse file of an unknown version"));
-            }
-            let size = sparse.real_size.ok_or_else(|| bad("it is a sparse file without a size"))?;
-            (size, self.listed_pieces(bad)?)
-        } else if let (Some(pieces), Some(size)) = (&sparse.pieces, sparse.real_size) {
-            (size, pieces.clone())
-        } else if sparse.old {
-            return Err(bad("it is a sparse file of GNU tar's version 0.0: pack it anew"));
-        } else {
-            return Ok((stored, vec![Piece { at: 0, len: stored }]));
-        };
-        // What is in the archive must be what the pieces say, in order, in the file.
-        let mut end = 0u64;
-        let mut sum = 0u64;
-        for piece in &pieces {
-            let next = piece.at.checked_add(piece.len).filter(|&next| next <= size);
-            let next = next.filter(|_| piece.at >= end || piece.len == 0);
-            end = next.ok_or_else(|| bad("its pieces are not within it, in order"))?.max(end);
-            sum += piece.len;
-        }
-        if sum != self.left || size > i64::MAX.cast_unsigned() {
-            return Err(bad("its pieces are not as long as its data"));
-        }
-        Ok((size, pieces))
-    }
-
-    /// Reads the pieces that an old GNU header has, and the blocks behind it.
-    fn old_pieces(
-        &mut self,
-        header: &Header,
-        bad: &dyn Fn(&str) -> Error,
-    ) -> Result<(u64, Vec<Piece>), Error> {
-        let unsigned = |field: &[u8]| number(field).and_then(|value| u64::try_from(value).ok());
-        let wrong = || bad("the list of its pieces cannot be read");
-        let size = unsigned(&header[REAL_SIZE]).ok_or_else(wrong)?;
-        let mut pieces = Vec::new();
-        let mut list = header[PIECES].to_vec();
-        let mut more = header[MORE_PIECES] != 0;
-        loop {
-            for piece in list.chunks_exact(24) {
-                if piece[0] == 0 {
-                    break;
-                }
-                let at = unsigned(&piece[..12]).ok_or_else(wrong)?;
-                let len = unsigned(&piece[12..]).ok_or_else(wrong)?;
-                pieces.push(Piece { at, len });
-            }
-            if pieces.len() > MOST_PIECES {
-                return Err(bad("it has too many pieces"));
-            }
-            if !more {
-                return Ok((size, pieces));
-            }
-            let mut block = [0; BLOCK];
-            self.exactly(&mut block)?;
-            list = block[..504].to_vec();
-            more = block[504] != 0;
-        }
-    }
-
-    /// Reads the pieces that stand before the data: lines of numbers, in whole blocks.
-    fn listed_pieces(&mut self, bad: &dyn Fn(&str) -> Error) -> Result<Vec<Piece>, Error> {
-        let wrong = || bad("the list of its pieces cannot be read");
-        let mut numbers = Vec::new();
-        let mut wanted = None;
-        let mut line = Vec::new();
-        while wanted.is_none_or(|wanted| numbers.len() < wanted) {
-            let mut block = [0; BLOCK];
-            self.left = self.left.checked_sub(BLOCK as u64).ok_or_else(wrong)?;
-            self.exactly(&mut block)?;
-            for byte in block {
-                if byte != b'\n' {
-                    line.push(byte);
-                    continue;
-                }
-                let number = decimal(&line).ok_or_else(wrong)?;
-                line.clear();
-                match wanted {
-                    None if number <= MOST_PIECES as u64 => {
-                        wanted = usize::try_from(number * 2).ok();
-                    }
-                    None => return Err(bad("it has too many pieces")),
-                    Some(_) => numbers.push(number),
-                }
-                if wanted == Some(numbers.len()) {
-                    break;
-                }
-            }
-            if line.len() > 20 {
-                return Err(wrong());
-            }
-        }
-        Ok(numbers.chunks_exact(2).map(|pair| Piece { at: pair[0], len: pair[1] }).collect())
     }
 
     /// Reads a header, or `None` where a block of zeros stands in its place.
@@ -368,7 +261,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+    pub(super) fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         match self.from.read_exact(buffer) {
             Ok(()) => {
                 self.at += buffer.len() as u64;
@@ -382,7 +275,7 @@ impl<'a> Reader<'a> {
     fn cut_off(&self) -> Error {
         let at = self.at;
         match at {
-            0 => Error::Bad("the archive is empty: not even its end is there".into()),
+            0 => Error::Bad("the archive is empty, or cut off in its first block".into()),
             _ => Error::Bad(format!("the archive is cut off after {at} bytes")),
         }
     }

@@ -6,7 +6,7 @@ use super::header::{
     CHECKSUM, GID, Header, LINK, MAGIC, MAJOR, MINOR, MODE, MTIME, NAME, SIZE, TYPE, UID, USTAR,
     checksum, put_number,
 };
-use super::pax::{put, shown};
+use super::pax::{put, put_xattr, shown};
 use super::{BLOCK, Entry, Kind, Piece};
 
 /// An archive that is written.
@@ -46,7 +46,7 @@ impl<'a> Writer<'a> {
                 size = pieces.iter().map(|piece| piece.len).sum();
                 if size != *real {
                     // GNU tar's version 1.0: the list stands before the data.
-                    before = listed(pieces);
+                    before = listed(*real, pieces);
                     size += before.len() as u64;
                     put(&mut pax, b"GNU.sparse.major", b"1");
                     put(&mut pax, b"GNU.sparse.minor", b"0");
@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
             put(&mut pax, b"mtime", shown(entry.mtime).as_bytes());
         }
         for (name, value) in &entry.xattrs {
-            put(&mut pax, &[b"SCHILY.xattr.", &name[..]].concat(), value);
+            put_xattr(&mut pax, name, value);
         }
         if !pax.is_empty() {
             let mut head = [0; BLOCK];
@@ -165,10 +165,13 @@ fn put_text(
     }
 }
 
-/// Returns the list of pieces as it stands before the data, in whole blocks.
-fn listed(pieces: &[Piece]) -> Vec<u8> {
-    let mut list = format!("{}\n", pieces.len());
-    for piece in pieces {
+/// Returns the list of pieces as it stands before the data, in whole blocks. GNU tar
+/// reads an empty piece at the end as how long a file is that ends with a hole.
+fn listed(size: u64, pieces: &[Piece]) -> Vec<u8> {
+    let end = pieces.last().map_or(0, |last| last.at + last.len);
+    let last = (end < size).then_some(Piece { at: size, len: 0 });
+    let mut list = format!("{}\n", pieces.len() + last.iter().len());
+    for piece in pieces.iter().chain(&last) {
         list += &format!("{}\n{}\n", piece.at, piece.len);
     }
     let mut list = list.into_bytes();

@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod listening;
+pub mod stream;
 
 use std::env;
 use std::fs;
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyperlocal::{UnixClientExt, UnixConnector};
 use serde::Serialize;
@@ -110,26 +111,8 @@ impl Client {
         method: &str,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Failed {
-            err: String,
-        }
         let body = serde_json::to_vec(request).expect("a request has only text and numbers");
-        let answer = self.call(method, body)?;
-        let strange = |error: serde_json::Error| {
-            let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
-            let status = answer.status;
-            Error::Failed(format!(
-                "{method} was answered with status {status} and {text:.200}: {error}; is it \
-                 another version of dirvol?"
-            ))
-        };
-        if answer.status == StatusCode::OK.as_u16() {
-            return serde_json::from_slice(&answer.body).map_err(strange);
-        }
-        let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
-        Err(Error::Failed(failed.err))
+        understood(method, &self.call(method, body)?)
     }
 
     /// Sends `body` to a method as it is, and returns the answer as it is.
@@ -142,15 +125,42 @@ impl Client {
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);
-        sent.map_err(|error| match error {
-            Error::Unreachable(why) if why.contains(FORBIDDEN) => {
-                Error::Unreachable(format!("{why}; only its user may: run this as root"))
-            }
-            Error::Unreachable(why) => {
-                Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
-            }
-            failed => failed,
-        })
+        sent.map_err(cured)
+    }
+}
+
+/// Reads an answer that is a success, or says what the driver says is wrong.
+fn understood<T: DeserializeOwned>(method: &str, answer: &Answer) -> Result<T, Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Failed {
+        err: String,
+    }
+    let strange = |error: serde_json::Error| {
+        let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
+        let status = answer.status;
+        Error::Failed(format!(
+            "{method} was answered with status {status} and {text:.200}: {error}; is it another \
+             version of dirvol?"
+        ))
+    };
+    if answer.status == StatusCode::OK.as_u16() {
+        return serde_json::from_slice(&answer.body).map_err(strange);
+    }
+    let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
+    Err(Error::Failed(failed.err))
+}
+
+/// Adds to what cannot be reached what to do about it.
+fn cured(error: Error) -> Error {
+    match error {
+        Error::Unreachable(why) if why.contains(FORBIDDEN) => {
+            Error::Unreachable(format!("{why}; only its user may: run this as root"))
+        }
+        Error::Unreachable(why) => {
+            Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
+        }
+        failed => failed,
     }
 }
 
@@ -191,45 +201,56 @@ fn send(
     body: Vec<u8>,
     limit: Duration,
 ) -> Result<Answer, Error> {
-    let shown = socket.display();
-    if socket.as_os_str().len() > LONGEST_PATH {
-        let start = shown.to_string();
-        let why = format!("{start:.60}... is too long for the path of a socket");
-        return Err(Error::Unreachable(why));
-    }
-    let uri: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
     let request = Request::builder()
         .method(method)
-        .uri(uri)
+        .uri(uri(socket, target)?)
         .body(Full::<Bytes>::from(body))
         .expect("a method and a URI make a request");
     let exchange = async {
         let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::unix();
-        let response = client.request(request).await.map_err(|error| {
-            let connecting = error.is_connect();
-            let why = innermost(&error);
-            match connecting {
-                true => Error::Unreachable(format!("cannot connect to {shown}: {why}")),
-                false => Error::Failed(format!(
-                    "the connection at {shown} was closed without an answer: {why}; see the log \
-                     there"
-                )),
-            }
-        })?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(|error| {
-            let why = innermost(&error);
-            Error::Failed(format!("the answer from {shown} broke off: {why}"))
-        })?;
-        Ok(Answer { status, body: body.to_bytes().to_vec() })
+        let response = client.request(request).await;
+        read_answer(socket, response.map_err(|error| unreachable(socket, &error))?).await
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))?;
     let limited = async { tokio::time::timeout(limit, exchange).await };
-    runtime.block_on(limited).unwrap_or_else(|_| {
-        let seconds = limit.as_secs();
+    reactor()?.block_on(limited).unwrap_or_else(|_| {
+        let (shown, seconds) = (socket.display(), limit.as_secs());
         Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s")))
     })
+}
+
+fn uri(socket: &Path, target: &str) -> Result<hyper::Uri, Error> {
+    if socket.as_os_str().len() > LONGEST_PATH {
+        let start = socket.display().to_string();
+        let why = format!("{start:.60}... is too long for the path of a socket");
+        return Err(Error::Unreachable(why));
+    }
+    Ok(hyperlocal::Uri::new(socket, target).into())
+}
+
+fn reactor() -> Result<tokio::runtime::Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))
+}
+
+/// Says why there is no answer.
+fn unreachable(socket: &Path, error: &hyper_util::client::legacy::Error) -> Error {
+    let (shown, why) = (socket.display(), innermost(error));
+    match error.is_connect() {
+        true => Error::Unreachable(format!("cannot connect to {shown}: {why}")),
+        false => Error::Failed(format!(
+            "the connection at {shown} was closed without an answer: {why}; see the log there"
+        )),
+    }
+}
+
+/// Reads an answer whole.
+async fn read_answer(socket: &Path, response: Response<Incoming>) -> Result<Answer, Error> {
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.map_err(|error| {
+        let (shown, why) = (socket.display(), innermost(&error));
+        Error::Failed(format!("the answer from {shown} broke off: {why}"))
+    })?;
+    Ok(Answer { status, body: body.to_bytes().to_vec() })
 }
 
 /// The cause below all wrappings, which says what happened.

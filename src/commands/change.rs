@@ -75,7 +75,7 @@ fn where_it_went(removed: &api::Removed) -> String {
     }
 }
 
-fn options(what: &str, stated: &[String]) -> Result<api::Options, Failure> {
+pub(super) fn options(what: &str, stated: &[String]) -> Result<api::Options, Failure> {
     let mut options = api::Options::new();
     for pair in stated {
         let (key, value) = pair

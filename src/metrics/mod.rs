@@ -41,6 +41,10 @@ pub enum Endpoint {
     DirvolSet,
     /// `/Dirvol.Prune`
     DirvolPrune,
+    /// `/Dirvol.Import`
+    DirvolImport,
+    /// `/Dirvol.Export`
+    DirvolExport,
     /// `/Dirvol.TrashList`
     DirvolTrashList,
     /// `/Dirvol.TrashRestore`
@@ -62,7 +66,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 18] = [
+const ENDPOINTS: [(Endpoint, &str); 20] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -77,6 +81,8 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::DirvolRemove, "dirvol_remove"),
     (Endpoint::DirvolSet, "dirvol_set"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
+    (Endpoint::DirvolImport, "dirvol_import"),
+    (Endpoint::DirvolExport, "dirvol_export"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
@@ -101,10 +107,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune | Self::DirvolImport => true,
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
-            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList | Self::Other => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolExport => false,
+            Self::DirvolTrashList | Self::Other => false,
         }
     }
 }

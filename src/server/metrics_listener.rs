@@ -10,8 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +26,7 @@ use super::app::App;
 use super::connection::{SLOW, drained};
 use super::reply::response;
 use super::scrape;
+use super::stream::Body;
 
 /// How many connections there are at a time; the next waits for one to end.
 const CONNECTIONS: usize = 32;
@@ -102,7 +102,7 @@ async fn serve_one(stream: TcpStream, app: Arc<App>, mut draining: watch::Receiv
     }
 }
 
-async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => scrape::metrics(app).await,
         (&Method::GET, "/healthz") => scrape::healthz(app),

@@ -14,6 +14,7 @@
 
 mod activity;
 pub mod app;
+mod archives;
 mod body;
 mod connection;
 mod listener;
@@ -21,6 +22,7 @@ mod metrics_listener;
 mod reply;
 mod routes;
 mod scrape;
+mod stream;
 mod verbs;
 mod wire;
 

@@ -46,6 +46,7 @@ impl Call<'_> {
             }
             Endpoint::DirvolSet => self.set(read(body).await?).await,
             Endpoint::DirvolPrune => self.prune(read(body).await?).await,
+            Endpoint::DirvolExport => self.export(read(body).await?).await,
             Endpoint::DirvolTrashList => {
                 let api::Nothing {} = read(body).await?;
                 self.trash().await
@@ -222,7 +223,7 @@ impl Call<'_> {
     }
 
     /// Returns the name of a volume that may exist.
-    fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
+    pub(super) fn named(&mut self, name: String) -> Result<VolumeName, Failure> {
         self.name = name;
         let known = VolumeName::new(&self.name);
         known.ok_or_else(|| Error::NoSuchVolume(self.name.escape_debug().to_string()).into())
@@ -275,7 +276,7 @@ pub(super) fn options(
         .map_err(|error| Error::BadOption(name.to_string(), error).into())
 }
 
-fn success(answer: impl Serialize) -> Result<Reply, Failure> {
+pub(super) fn success(answer: impl Serialize) -> Result<Reply, Failure> {
     Ok(Reply::json(&Success { answer, err: "" }))
 }
 

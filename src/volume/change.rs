@@ -361,7 +361,7 @@ fn write_for_fixture(root: &Root, name: &VolumeName, url: &str, id: &str) -> sto
     root.replace_in_data(name.file(), "mountID", id.as_bytes())
 }
 
-fn whole_seconds(time: SystemTime) -> SystemTime {
+pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
