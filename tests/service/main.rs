@@ -37,6 +37,7 @@ mod trash;
 
 mod fixture;
 
+mod archives;
 mod commands;
 mod discovery;
 mod doctor;
