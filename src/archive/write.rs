@@ -39,6 +39,7 @@ impl<'a> Writer<'a> {
         let mut pax = Vec::new();
         let mut header = [0; BLOCK];
         let mut before = Vec::new();
+        let mut sparse_name = b"GNUSparseFile.0/".to_vec();
         let mut size = 0;
         let (mut name, mut link) = (&entry.path[..], &b""[..]);
         header[TYPE] = match &entry.kind {
@@ -53,7 +54,10 @@ impl<'a> Writer<'a> {
                     put(&mut pax, b"GNU.sparse.name", &entry.path);
                     put(&mut pax, b"GNU.sparse.realsize", real.to_string().as_bytes());
                     // What those see who do not know of it.
-                    name = b"GNUSparseFile.0/file";
+                    let last = entry.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                    sparse_name.extend_from_slice(last);
+                    sparse_name.truncate(NAME.len());
+                    name = &sparse_name;
                 }
                 b'0'
             }
