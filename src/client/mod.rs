@@ -1,6 +1,7 @@
 //! The other half of the socket: finds a driver that runs, and calls it.
 
 pub mod engine;
+mod exchange;
 pub mod listening;
 pub mod stream;
 
@@ -12,22 +13,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyperlocal::{UnixClientExt, UnixConnector};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use exchange::{Body, exchange, reactor, read_answer, request};
 
 /// Where engines look for plugins.
 const PLUGINS: &str = "/run/docker/plugins";
 
 /// The socket's name, in that directory and in those of managed plugins.
 const SOCKET: &str = "dirvol.sock";
-
-/// The longest path of a socket: unix(7), `sun_path` with its closing NUL.
-const LONGEST_PATH: usize = 107;
 
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -201,63 +197,13 @@ fn send(
     body: Vec<u8>,
     limit: Duration,
 ) -> Result<Answer, Error> {
-    let request = Request::builder()
-        .method(method)
-        .uri(uri(socket, target)?)
-        .body(Full::<Bytes>::from(body))
-        .expect("a method and a URI make a request");
-    let exchange = async {
-        let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::unix();
-        let response = client.request(request).await;
-        read_answer(socket, response.map_err(|error| unreachable(socket, &error))?).await
-    };
+    let request = request(method, target)
+        .body(Body::Whole(body.into()))
+        .expect("a method and a path make a request");
+    let exchange = async { read_answer(socket, exchange(socket, request).await?).await };
     let limited = async { tokio::time::timeout(limit, exchange).await };
     reactor()?.block_on(limited).unwrap_or_else(|_| {
         let (shown, seconds) = (socket.display(), limit.as_secs());
         Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s")))
     })
-}
-
-fn uri(socket: &Path, target: &str) -> Result<hyper::Uri, Error> {
-    if socket.as_os_str().len() > LONGEST_PATH {
-        let start = socket.display().to_string();
-        let why = format!("{start:.60}... is too long for the path of a socket");
-        return Err(Error::Unreachable(why));
-    }
-    Ok(hyperlocal::Uri::new(socket, target).into())
-}
-
-fn reactor() -> Result<tokio::runtime::Runtime, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))
-}
-
-/// Says why there is no answer.
-fn unreachable(socket: &Path, error: &hyper_util::client::legacy::Error) -> Error {
-    let (shown, why) = (socket.display(), innermost(error));
-    match error.is_connect() {
-        true => Error::Unreachable(format!("cannot connect to {shown}: {why}")),
-        false => Error::Failed(format!(
-            "the connection at {shown} was closed without an answer: {why}; see the log there"
-        )),
-    }
-}
-
-/// Reads an answer whole.
-async fn read_answer(socket: &Path, response: Response<Incoming>) -> Result<Answer, Error> {
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(|error| {
-        let (shown, why) = (socket.display(), innermost(&error));
-        Error::Failed(format!("the answer from {shown} broke off: {why}"))
-    })?;
-    Ok(Answer { status, body: body.to_bytes().to_vec() })
-}
-
-/// The cause below all wrappings, which says what happened.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -1,22 +1,19 @@
 //! Archives on their way to a driver, and from one.
 
 use std::io::{self, Write};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue, TE};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyperlocal::{UnixClientExt, UnixConnector};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 
-use super::{Client, Error, reactor, read_answer, unreachable, uri};
+use super::exchange::{self, Body, reactor, read_answer};
+use super::{Client, Error};
 
 /// How many pieces are between who makes an archive and the connection.
 const DEPTH: usize = 4;
@@ -33,8 +30,6 @@ pub struct Upload {
     parts: Sender<io::Result<Bytes>>,
     collected: Vec<u8>,
 }
-
-struct Sent(Receiver<io::Result<Bytes>>);
 
 impl Client {
     /// Calls a method with `request` in the header `header`, and with what `make` writes
@@ -56,10 +51,10 @@ impl Client {
         let (parts, sent) = channel(DEPTH);
         let failed: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let told = Arc::clone(&failed);
-        let request = Request::post(uri(&self.socket, &format!("/{method}"))?)
+        let request = exchange::request(&Method::POST, &format!("/{method}"))
             .header(HeaderName::from_static(header), stated)
-            .body(Sent(sent))
-            .expect("a method and a URI make a request");
+            .body(Body::Parts(sent))
+            .expect("a method and a path make a request");
         std::thread::spawn(move || {
             let mut upload = Upload { parts, collected: Vec::new() };
             let made = make(&mut upload).and_then(|()| upload.flush());
@@ -72,15 +67,13 @@ impl Client {
             }
         });
         let exchange = async {
-            let client: HttpClient<UnixConnector, Sent> = HttpClient::unix();
-            let response = client.request(request).await;
+            let response = exchange::exchange(&self.socket, request).await;
             // What is wrong with the archive here is the cause of whatever follows.
             let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(error) = failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
                 return Err(Error::Failed(error.to_string()));
             }
-            let response = response.map_err(|error| unreachable(&self.socket, &error))?;
-            read_answer(&self.socket, response).await
+            read_answer(&self.socket, response?).await
         };
         super::understood(method, &reactor()?.block_on(exchange).map_err(super::cured)?)
     }
@@ -99,18 +92,16 @@ impl Client {
         to: &mut dyn Write,
     ) -> Result<Option<String>, Error> {
         let body = serde_json::to_vec(request).expect("a request has only text and numbers");
-        let request = Request::post(uri(&self.socket, &format!("/{method}"))?)
+        let request = exchange::request(&Method::POST, &format!("/{method}"))
             .header(TE, "trailers")
-            .body(http_body_util::Full::<Bytes>::from(body))
-            .expect("a method and a URI make a request");
+            .body(Body::Whole(body.into()))
+            .expect("a method and a path make a request");
         let exchange = async {
             let signals = |error: io::Error| Error::Failed(format!("signals: {error}"));
             let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
             let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
-            let client: HttpClient<UnixConnector, _> = HttpClient::unix();
             let received = async {
-                let response = client.request(request).await;
-                let response = response.map_err(|error| unreachable(&self.socket, &error))?;
+                let response = exchange::exchange(&self.socket, request).await?;
                 if response.status() != StatusCode::OK {
                     let answer = read_answer(&self.socket, response).await?;
                     return super::understood(method, &answer);
@@ -177,17 +168,5 @@ impl Write for Upload {
         }
         let sent = self.parts.blocking_send(Ok(collected.into()));
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(cx).map_ok(Frame::data)
     }
 }
