@@ -6,6 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The header of an `Import` that has what other calls have in their body.
+pub const REQUEST: &str = "dirvol-request";
+
+/// The trailer of an `Export` that says what was left out, if anything was.
+pub const LEFT_OUT: &str = "dirvol-left-out";
+
 /// Options and their values.
 pub type Options = BTreeMap<String, String>;
 
@@ -60,6 +66,45 @@ pub struct Prune {
     /// The volumes that containers need; absent where no engine was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<Vec<String>>,
+}
+
+/// The header `Dirvol-Request` of `Import`, whose body is the archive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Import {
+    /// The volume, which must be new.
+    pub name: String,
+    /// Its options.
+    #[serde(default)]
+    pub opts: Options,
+}
+
+/// The body of `Export`, which is answered with the archive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Export {
+    /// The volume.
+    pub name: String,
+    /// Whether it may be in use.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// The answer of `Import`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Imported {
+    /// The volume.
+    pub name: String,
+    /// What containers see.
+    pub mountpoint: String,
+    /// How many files of all kinds the archive had.
+    pub files: u64,
+    /// How many bytes it had in files.
+    pub bytes: u64,
+    /// What of it could not be kept, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 /// The body of `TrashRestore`.

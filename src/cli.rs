@@ -94,6 +94,22 @@ pub enum Command {
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
     /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
+    /// Make a volume of a tar archive, or of a directory
+    ///
+    /// All of it, or nothing: an archive that is cut off or cannot be used leaves no
+    /// volume. Owners are numbers; owner, group and mode of the volume itself are those of
+    /// the archive's './', unless an option states them. A leading '/' or './' of a path is
+    /// taken off; nothing is written outside the volume. What is compressed goes through
+    /// its own program, as in 'zcat FILE | dirvol import NAME -'. A directory is copied: its
+    /// files stay where they are.
+    Import(client::Import),
+    /// Write a volume as a tar archive
+    ///
+    /// Owners are numbers; times to the nanosecond, extended attributes, ACLs, hard links,
+    /// holes, fifos and devices are kept, as a pax archive that GNU tar reads. Sockets and
+    /// what is mounted below the volume are left out, and told. A volume that somebody uses
+    /// is refused without --live. FILE gets its name when all of it is on the disk.
+    Export(client::Export),
     /// Remove the volumes that nobody has used for long; they go to the trash
     ///
     /// Docker's own prune never touches a plugin's volumes. A volume stays that is

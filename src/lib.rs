@@ -15,5 +15,6 @@ pub mod sys;
 pub mod volume;
 
 pub mod api;
+pub mod archive;
 pub mod log;
 pub mod metrics;

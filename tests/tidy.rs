@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use dirvol::metrics::{FileSystem, Now, Seen};
 
 /// What each room of `src/` may import from the others: always downwards.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("main", &["cli", "commands"]),
     (
         "commands",
@@ -21,11 +21,12 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("doctor", &["client", "store", "sys", "volume"]),
     ("config", &["cli", "log", "store", "volume"]),
     ("server", &["api", "log", "metrics", "store", "volume"]),
-    ("volume", &["store", "sys"]),
-    ("store", &["sys"]),
+    ("volume", &["archive", "store", "sys"]),
+    ("store", &["archive", "sys"]),
     ("sys", &[]),
     ("client", &[]),
     ("api", &[]),
+    ("archive", &[]),
     ("cli", &[]),
     ("log", &[]),
     ("metrics", &[]),

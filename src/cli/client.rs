@@ -281,3 +281,43 @@ pub struct Completions {
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
 }
+
+/// The arguments of `dirvol import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The volume, which must be new
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// A tar archive, - for standard input, or a directory
+    #[arg(value_name = "FILE|DIR|-")]
+    pub from: PathBuf,
+
+    /// An option of the volume; may be repeated
+    #[arg(short, long, value_name = "K=V")]
+    pub opt: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The volume
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// Where to write the archive; - for standard output
+    #[arg(value_name = "FILE|-")]
+    pub to: PathBuf,
+
+    /// Also while somebody uses it, although what is written meanwhile may be torn
+    #[arg(long)]
+    pub live: bool,
+
+    /// The driver's socket, as before the command
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}

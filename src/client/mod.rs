@@ -1,7 +1,9 @@
 //! The other half of the socket: finds a driver that runs, and calls it.
 
 pub mod engine;
+mod exchange;
 pub mod listening;
+pub mod stream;
 
 use std::env;
 use std::fs;
@@ -11,23 +13,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use exchange::{Body, exchange, reactor, read_answer, request};
 
 /// Where engines look for plugins.
 const PLUGINS: &str = "/run/docker/plugins";
 
 /// The socket's name, in that directory and in those of managed plugins.
 const SOCKET: &str = "dirvol.sock";
-
-/// The longest path of a socket: unix(7), `sun_path` with its closing NUL.
-const LONGEST_PATH: usize = 107;
 
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -111,26 +107,8 @@ impl Client {
         method: &str,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Failed {
-            err: String,
-        }
         let body = serde_json::to_vec(request).expect("a request has only text and numbers");
-        let answer = self.call(method, body)?;
-        let strange = |error: serde_json::Error| {
-            let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
-            let status = answer.status;
-            Error::Failed(format!(
-                "{method} was answered with status {status} and {text:.200}: {error}; is it \
-                 another version of dirvol?"
-            ))
-        };
-        if answer.status == StatusCode::OK.as_u16() {
-            return serde_json::from_slice(&answer.body).map_err(strange);
-        }
-        let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
-        Err(Error::Failed(failed.err))
+        understood(method, &self.call(method, body)?)
     }
 
     /// Sends `body` to a method as it is, and returns the answer as it is.
@@ -143,15 +121,42 @@ impl Client {
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);
-        sent.map_err(|error| match error {
-            Error::Unreachable(why) if why.contains(FORBIDDEN) => {
-                Error::Unreachable(format!("{why}; only its user may: run this as root"))
-            }
-            Error::Unreachable(why) => {
-                Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
-            }
-            failed => failed,
-        })
+        sent.map_err(cured)
+    }
+}
+
+/// Reads an answer that is a success, or says what the driver says is wrong.
+fn understood<T: DeserializeOwned>(method: &str, answer: &Answer) -> Result<T, Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Failed {
+        err: String,
+    }
+    let strange = |error: serde_json::Error| {
+        let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
+        let status = answer.status;
+        Error::Failed(format!(
+            "{method} was answered with status {status} and {text:.200}: {error}; is it another \
+             version of dirvol?"
+        ))
+    };
+    if answer.status == StatusCode::OK.as_u16() {
+        return serde_json::from_slice(&answer.body).map_err(strange);
+    }
+    let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
+    Err(Error::Failed(failed.err))
+}
+
+/// Adds to what cannot be reached what to do about it.
+fn cured(error: Error) -> Error {
+    match error {
+        Error::Unreachable(why) if why.contains(FORBIDDEN) => {
+            Error::Unreachable(format!("{why}; only its user may: run this as root"))
+        }
+        Error::Unreachable(why) => {
+            Error::Unreachable(format!("{why}; start the driver, or give another --socket"))
+        }
+        failed => failed,
     }
 }
 
@@ -192,55 +197,13 @@ fn send(
     body: Vec<u8>,
     limit: Duration,
 ) -> Result<Answer, Error> {
-    let shown = socket.display();
-    if socket.as_os_str().len() > LONGEST_PATH {
-        let start = shown.to_string();
-        let why = format!("{start:.60}... is too long for the path of a socket");
-        return Err(Error::Unreachable(why));
-    }
-    let request = Request::builder()
-        .method(method)
-        .uri(target)
-        // Go's servers refuse a request that names no host.
-        .header(HOST, "localhost")
-        .body(Full::<Bytes>::from(body))
+    let request = request(method, target)
+        .body(Body::Whole(body.into()))
         .expect("a method and a path make a request");
-    let unanswered = |error: hyper::Error| {
-        let why = innermost(&error);
-        Error::Failed(format!(
-            "the connection at {shown} was closed without an answer: {why}; see the log there"
-        ))
-    };
-    let exchange = async {
-        let stream = tokio::net::UnixStream::connect(socket)
-            .await
-            .map_err(|why| Error::Unreachable(format!("cannot connect to {shown}: {why}")))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(unanswered)?;
-        // It runs until the reactor ends, and the sender is told of its failure.
-        drop(tokio::spawn(connection));
-        let response = sender.send_request(request).await.map_err(unanswered)?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(|error| {
-            let why = innermost(&error);
-            Error::Failed(format!("the answer from {shown} broke off: {why}"))
-        })?;
-        Ok(Answer { status, body: body.to_bytes().to_vec() })
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Failed(format!("the reactor: {error}")))?;
+    let exchange = async { read_answer(socket, exchange(socket, request).await?).await };
     let limited = async { tokio::time::timeout(limit, exchange).await };
-    runtime.block_on(limited).unwrap_or_else(|_| {
-        let seconds = limit.as_secs();
+    reactor()?.block_on(limited).unwrap_or_else(|_| {
+        let (shown, seconds) = (socket.display(), limit.as_secs());
         Err(Error::Unreachable(format!("{shown} has not answered for {seconds} s")))
     })
-}
-
-/// The cause below all wrappings, which says what happened.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -1,5 +1,6 @@
 //! The commands, one file for each kind.
 
+mod archive;
 mod call;
 mod change;
 mod clone;
@@ -83,6 +84,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Holders(args) => ls::holders(socket, args),
         Command::Du(args) => du::du(socket, args),
         Command::Set(args) => change::set(socket, args),
+        Command::Import(args) => archive::import(socket, args),
+        Command::Export(args) => archive::export(socket, args),
         Command::Prune(args) => prune::prune(socket, args),
         Command::Doctor(args) => doctor::doctor(socket, args),
         Command::Trash(args) => trash::trash(socket, args.command),

@@ -18,7 +18,7 @@ use super::systemd::{self, Passed, Told};
 use crate::cli::{self, Cli, Command};
 use crate::config::Config;
 use crate::metrics::Purge;
-use crate::server::app::SLOTS;
+use crate::server::app::{ARCHIVES, SLOTS};
 use crate::server::{self, App, Listeners};
 use crate::volume::availability::Change;
 use crate::volume::collect::Reason;
@@ -82,7 +82,8 @@ fn raise_descriptor_limit() {
 /// Makes a reactor of one thread: the work is in the kernel, and a second thread
 /// would cost memory and a wake-up for each request.
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().max_blocking_threads(SLOTS + SPARE_THREADS).build()
+    let threads = SLOTS + ARCHIVES + SPARE_THREADS;
+    Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()
 }
 
 async fn run(config: Config, passed: Passed) -> Result<(), Failure> {

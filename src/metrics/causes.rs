@@ -22,6 +22,8 @@ pub enum ErrorKind {
     NoSuchEntry,
     /// A volume stands where one is to be restored.
     Exists,
+    /// An archive cannot be used.
+    BadArchive,
     /// It cannot be told who uses the volumes.
     Blind,
     /// The volume is damaged.
@@ -51,7 +53,7 @@ pub enum Purge {
     Asked,
 }
 
-pub(super) const ERROR_KINDS: [(ErrorKind, &str); 17] = [
+pub(super) const ERROR_KINDS: [(ErrorKind, &str); 18] = [
     (ErrorKind::BadRequest, "bad_request"),
     (ErrorKind::BadName, "bad_name"),
     (ErrorKind::BadOption, "bad_option"),
@@ -61,6 +63,7 @@ pub(super) const ERROR_KINDS: [(ErrorKind, &str); 17] = [
     (ErrorKind::Protected, "protected"),
     (ErrorKind::NoSuchEntry, "no_such_entry"),
     (ErrorKind::Exists, "exists"),
+    (ErrorKind::BadArchive, "bad_archive"),
     (ErrorKind::Blind, "blind"),
     (ErrorKind::Damaged, "damaged"),
     (ErrorKind::Unavailable, "unavailable"),

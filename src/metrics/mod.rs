@@ -45,6 +45,10 @@ pub enum Endpoint {
     DirvolProgress,
     /// `/Dirvol.Prune`
     DirvolPrune,
+    /// `/Dirvol.Import`
+    DirvolImport,
+    /// `/Dirvol.Export`
+    DirvolExport,
     /// `/Dirvol.TrashList`
     DirvolTrashList,
     /// `/Dirvol.TrashRestore`
@@ -68,7 +72,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 21] = [
+const ENDPOINTS: [(Endpoint, &str); 23] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -85,6 +89,8 @@ const ENDPOINTS: [(Endpoint, &str); 21] = [
     (Endpoint::DirvolSet, "dirvol_set"),
     (Endpoint::DirvolProgress, "dirvol_progress"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
+    (Endpoint::DirvolImport, "dirvol_import"),
+    (Endpoint::DirvolExport, "dirvol_export"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
@@ -111,10 +117,10 @@ impl Endpoint {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
             Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
-            Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
+            Self::DirvolImport | Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
             Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
-            Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
+            Self::DirvolExport | Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
         }
     }
 }

@@ -22,7 +22,10 @@ pub const SLOTS: usize = 32;
 const WALKS: usize = 2;
 
 /// How long the next one waits for a slot. Podman gives up after 5 s.
-const SLOT_WAIT: Duration = Duration::from_secs(4);
+pub(super) const SLOT_WAIT: Duration = Duration::from_secs(4);
+
+/// How many archives may be on their way at a time.
+pub const ARCHIVES: usize = 4;
 
 /// How often a read that waits looks whether the disk is known to hang.
 const LOOK: Duration = Duration::from_millis(100);
@@ -51,6 +54,8 @@ pub struct App {
     /// What engines, and whoever watches the driver, are doing.
     pub(super) activity: Arc<Activity>,
     slots: Arc<Semaphore>,
+    /// Those of archives, which wait for the other end of a connection.
+    pub(super) archives: Arc<Semaphore>,
     /// Held while a scrape looks at the root: on a disk that hangs, one hangs.
     pub(super) looking: Arc<Semaphore>,
     /// Held while a volume is walked through.
@@ -61,6 +66,7 @@ impl App {
     /// Makes an application of a driver, with metrics of `metrics_volumes` volumes.
     pub fn new(driver: Arc<Driver>, scope: Scope, metrics_volumes: usize) -> Self {
         let slots = Arc::new(Semaphore::new(SLOTS));
+        let archives = Arc::new(Semaphore::new(ARCHIVES));
         let looking = Arc::new(Semaphore::new(1));
         let activity = Arc::new(Activity::default());
         let walks = Arc::new(Semaphore::new(WALKS));
@@ -71,6 +77,7 @@ impl App {
             metrics_volumes,
             activity,
             slots,
+            archives,
             looking,
             walks,
         }
@@ -143,7 +150,8 @@ impl App {
                 continue;
             }
             // An operation may go on when its client has gone.
-            let running = self.slots.available_permits() < SLOTS;
+            let running = self.slots.available_permits() < SLOTS
+                || self.archives.available_permits() < ARCHIVES;
             if at_rest.unwrap_or(false) && !running {
                 return;
             }

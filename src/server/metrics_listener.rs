@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
@@ -20,6 +19,7 @@ use super::app::App;
 use super::connection::{self, Answers, SLOW, Stream, drained};
 use super::reply::response;
 use super::scrape;
+use super::stream::Body;
 
 /// How many connections there are at a time; the next waits for one to end.
 const CONNECTIONS: usize = 32;
@@ -66,7 +66,7 @@ pub(super) async fn serve(
 }
 
 /// Answers whoever watches.
-pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(app: &Arc<App>, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => scrape::metrics(app).await,
         (&Method::GET, "/healthz") => scrape::healthz(app),

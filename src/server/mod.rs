@@ -14,6 +14,7 @@
 
 mod activity;
 pub mod app;
+mod archives;
 mod body;
 mod clone;
 mod connection;
@@ -22,6 +23,7 @@ mod metrics_listener;
 mod reply;
 mod routes;
 mod scrape;
+mod stream;
 mod usage;
 mod verbs;
 mod wire;

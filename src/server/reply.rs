@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::app::SLOTS;
+use super::app::{ARCHIVES, SLOTS};
+use super::stream::{Body, Sent};
+use crate::api::LEFT_OUT;
 use crate::metrics::ErrorKind;
 use crate::volume::Error;
 
@@ -20,6 +22,8 @@ const PLUGIN_JSON: &str = "application/vnd.docker.plugins.v1.2+json";
 pub(super) enum Reply {
     /// Success: a body of JSON.
     Answer(Vec<u8>),
+    /// Success: an archive, which is still being made.
+    Archive(Sent),
     /// An error that is told.
     Failed(Failure),
     /// No answer: the connection is closed, and what the engine knows of the
@@ -39,6 +43,9 @@ pub(super) enum Failure {
     /// Too many operations wait for the disk.
     #[error("dirvol is busy: {SLOTS} operations wait for the disk; see the kernel's log for it")]
     Busy,
+    /// Too many archives are on their way.
+    #[error("dirvol is busy: {ARCHIVES} archives are on their way; try again when one is there")]
+    Crowded,
     /// The operation still runs.
     #[error(
         "the disk has not answered for {} s; the call goes on and may be repeated",
@@ -61,7 +68,9 @@ impl Failure {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Request(status, _) => *status,
-            Self::Busy | Self::Slow(_) | Self::Copying(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Crowded | Self::Slow(_) | Self::Copying(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Volume(error) => match error {
                 Error::NoSuchVolume(_) | Error::NoSuchEntry(..) | Error::NoSource(..) => {
@@ -69,6 +78,7 @@ impl Failure {
                 }
                 Error::BadName(_)
                 | Error::BadOption(..)
+                | Error::Archive(..)
                 | Error::CopyOfItself(_)
                 | Error::CopyOfPlace(..)
                 | Error::MoreThanLimit(..)
@@ -77,8 +87,10 @@ impl Failure {
                 Error::OptionsDiffer(..)
                 | Error::InUse(..)
                 | Error::SourceInUse { .. }
+                | Error::Torn(..)
                 | Error::Protected(_)
                 | Error::Exists(_)
+                | Error::Taken(_)
                 | Error::Blind => StatusCode::CONFLICT,
                 Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
                 Error::Damaged(..)
@@ -94,7 +106,7 @@ impl Failure {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Request(..) => ErrorKind::BadRequest,
-            Self::Busy => ErrorKind::Busy,
+            Self::Busy | Self::Crowded => ErrorKind::Busy,
             Self::Slow(_) | Self::Copying(..) => ErrorKind::Slow,
             Self::Panicked(_) => ErrorKind::Defect,
             Self::Volume(error) => match error {
@@ -107,10 +119,11 @@ impl Failure {
                 | Error::NotToGive { .. }
                 | Error::NoLimits(..) => ErrorKind::BadOption,
                 Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
-                Error::InUse(..) | Error::SourceInUse { .. } => ErrorKind::InUse,
+                Error::InUse(..) | Error::SourceInUse { .. } | Error::Torn(..) => ErrorKind::InUse,
                 Error::Protected(_) => ErrorKind::Protected,
                 Error::NoSuchEntry(..) => ErrorKind::NoSuchEntry,
-                Error::Exists(_) => ErrorKind::Exists,
+                Error::Exists(_) | Error::Taken(_) => ErrorKind::Exists,
+                Error::Archive(..) => ErrorKind::BadArchive,
                 Error::Blind => ErrorKind::Blind,
                 Error::Damaged(..) | Error::NoPlace(..) => ErrorKind::Damaged,
                 Error::Unavailable(_) => ErrorKind::Unavailable,
@@ -135,18 +148,25 @@ impl Reply {
     }
 
     /// Makes the response, or `None` where the connection is to be closed.
-    pub fn into_response(self) -> Option<Response<Full<Bytes>>> {
+    pub fn into_response(self) -> Option<Response<Body>> {
         #[derive(Serialize)]
-        struct Body {
+        struct Told {
             #[serde(rename = "Err")]
             err: String,
         }
         match self {
             Self::Answer(body) => Some(response(StatusCode::OK, PLUGIN_JSON, body)),
+            Self::Archive(sent) => {
+                let mut response = Response::new(Body::Archive(sent));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+                headers.insert(TRAILER, HeaderValue::from_static(LEFT_OUT));
+                Some(response)
+            }
             Self::Failed(failure) => {
                 // A line break would tear the engine's message apart.
                 let err = failure.to_string().replace(['\n', '\r'], " ");
-                let body = serde_json::to_vec(&Body { err }).expect("it is text");
+                let body = serde_json::to_vec(&Told { err }).expect("it is text");
                 Some(response(failure.status(), PLUGIN_JSON, body))
             }
             Self::Close(_) => None,
@@ -159,8 +179,8 @@ pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(Full::new(body.into())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

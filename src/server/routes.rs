@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -14,6 +13,7 @@ use super::body::{Object, bad, pass_over};
 use super::clone::copied_how;
 use super::reply::{Failure, Reply};
 use super::scrape;
+use super::stream::Body;
 use super::verbs::{options, told};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
@@ -40,10 +40,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(110);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Answers a request, or returns `None` where the connection is to be closed.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    request: Request<Incoming>,
-) -> Option<Response<Full<Bytes>>> {
+pub(super) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Option<Response<Body>> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => return Some(scrape::healthz(app)),
         (&Method::GET, "/metrics") => return Some(scrape::metrics(app).await),
@@ -60,6 +57,7 @@ pub(super) async fn answer(
             pass_over(request.into_body()).await;
             Reply::Failed(Failure::Request(StatusCode::NOT_FOUND, why))
         }
+        &Method::POST if endpoint == Endpoint::DirvolImport => call.import(request).await,
         &Method::POST => call.run(request.into_body()).await,
         other => {
             let why = format!("{path} is called with POST, not with {other}");
@@ -70,7 +68,7 @@ pub(super) async fn answer(
     let took = started.elapsed();
     call.log(&reply, took);
     let outcome = match &reply {
-        Reply::Answer(_) => Outcome::Ok,
+        Reply::Answer(_) | Reply::Archive(_) => Outcome::Ok,
         Reply::Failed(_) => Outcome::Error,
         Reply::Close(_) => Outcome::Closed,
     };
@@ -99,6 +97,8 @@ fn endpoint(path: &str) -> Endpoint {
         "/Dirvol.Set" => Endpoint::DirvolSet,
         "/Dirvol.Progress" => Endpoint::DirvolProgress,
         "/Dirvol.Prune" => Endpoint::DirvolPrune,
+        "/Dirvol.Import" => Endpoint::DirvolImport,
+        "/Dirvol.Export" => Endpoint::DirvolExport,
         "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
         "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
@@ -301,7 +301,7 @@ impl Call<'_> {
         let about_the_root = match &failure {
             Failure::Volume(Error::Unavailable(_)) | Failure::Busy | Failure::Slow(_) => true,
             Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
-            Failure::Copying(..) => false,
+            Failure::Copying(..) | Failure::Crowded => false,
         };
         if !about_the_root {
             return Reply::Close(failure);
@@ -344,7 +344,7 @@ impl Call<'_> {
         }
         match reply {
             Reply::Answer(_) if changes => line!(info, "ok", note),
-            Reply::Answer(_) => line!(debug, "ok", note),
+            Reply::Answer(_) | Reply::Archive(_) => line!(debug, "ok", note),
             Reply::Close(why) => line!(warn, "closed", why),
             Reply::Failed(failure) if failure.status().is_server_error() => {
                 line!(error, "error", failure);

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -12,6 +10,7 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::reply::response;
+use super::stream::Body;
 use crate::log;
 use crate::metrics::{self, FileSystem, Now, Seen};
 use crate::volume::read::Survey;
@@ -21,7 +20,7 @@ use crate::volume::{Driver, Fixture, Health, VolumeName};
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Answers whether the root is served, and why not.
-pub(super) fn healthz(app: &App) -> Response<Full<Bytes>> {
+pub(super) fn healthz(app: &App) -> Response<Body> {
     let unavailable = app.driver.unavailable();
     let mut health = match &unavailable {
         None => json!({"status": "ok"}),
@@ -39,7 +38,7 @@ pub(super) fn healthz(app: &App) -> Response<Full<Bytes>> {
 
 /// Answers what is counted, after a look at the root. Where that takes too long,
 /// what was seen of volumes and trash before stands.
-pub(super) async fn metrics(app: &Arc<App>) -> Response<Full<Bytes>> {
+pub(super) async fn metrics(app: &Arc<App>) -> Response<Body> {
     let file_system = match look(app).await {
         None => None,
         Some(survey) => {

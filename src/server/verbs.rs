@@ -52,6 +52,7 @@ impl Call<'_> {
             }
             Endpoint::DirvolSet => self.set(body.parse()?).await,
             Endpoint::DirvolPrune => self.prune(body.parse()?).await,
+            Endpoint::DirvolExport => self.export(body.parse()?).await,
             Endpoint::DirvolTrashList => {
                 let api::Nothing {} = body.parse()?;
                 self.trash().await

@@ -35,6 +35,9 @@ impl std::fmt::Debug for Dir {
 /// A directory as the kernel identifies it: device and inode.
 pub type Identity = (u64, u64);
 
+/// When a file was changed last: seconds, and nanoseconds.
+pub type Stamp = (i64, i64);
+
 /// Whether reaching a directory may pass a mount that lies below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mounts {
@@ -129,6 +132,15 @@ impl Dir {
                 let seconds = Duration::from_secs(stat.st_mtime.try_into().unwrap_or(0));
                 Ok(UNIX_EPOCH.checked_add(seconds))
             }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(error("fstatat", &self.path.join(name.as_str()), errno)),
+        }
+    }
+
+    /// Returns the same to the nanosecond, for a comparison.
+    pub(super) fn stamp(&self, name: &FileName) -> Result<Option<Stamp>> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_mtime, stat.st_mtime_nsec))),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(error("fstatat", &self.path.join(name.as_str()), errno)),
         }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 
-use super::dir::{Dir, identity_at};
+use super::dir::{Dir, Stamp, identity_at};
 use super::error::{Error, Result};
 use super::layout::{FileName, ROOT_ID, ROOT_ID_NEW, SEEN};
 
@@ -154,6 +154,15 @@ impl State {
     /// It cannot be told.
     pub fn last_used_of(&self, name: &FileName) -> Result<Option<SystemTime>> {
         self.names()?.modified(name)
+    }
+
+    /// Returns the same as exactly as the file system has it, to tell whether there was
+    /// a use in between.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn last_used_exactly(&self, name: &FileName) -> Result<Option<Stamp>> {
+        self.names()?.stamp(name)
     }
 
     /// Notes that the root has no volume `name`.

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -217,4 +218,69 @@ impl Dir {
 /// A name that was read from a directory, for messages.
 pub(super) fn shown(name: &CStr) -> OsString {
     OsString::from_vec(name.to_bytes().to_vec())
+}
+
+/// A file outside of any root that gets its name when all of it is on the disk, and is
+/// gone if it never does.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    /// Where it is, and where it is to be; `None` where it is written to as it is.
+    names: Option<(PathBuf, PathBuf)>,
+}
+
+impl NewFile {
+    /// Makes a file beside `path`, which may be there, for its owner alone. What is there and is no regular
+    /// file, such as a fifo, is written to.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let target = match std::fs::canonicalize(path) {
+            Ok(target) if !target.metadata()?.is_file() => {
+                let file = File::options().write(true).open(target)?;
+                return Ok(Self { file, names: None });
+            }
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_path_buf(),
+            Err(error) => return Err(error),
+        };
+        let mut name = target.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}", crate::sys::random::token()?));
+        let place = target.with_file_name(name);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&place)?;
+        Ok(Self { file, names: Some((place, target)) })
+    }
+
+    /// Writes it to the disk, and gives it its name.
+    ///
+    /// # Errors
+    /// The disk refuses. The file of that name is as before.
+    pub fn keep(mut self) -> io::Result<()> {
+        let Some((place, target)) = self.names.clone() else { return self.file.flush() };
+        self.file.sync_all()?;
+        std::fs::rename(&place, &target)?;
+        self.names = None;
+        let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty());
+        File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some((place, _)) = &self.names {
+            // Ignoring: there is nobody left to tell.
+            let _left = std::fs::remove_file(place);
+        }
+    }
 }

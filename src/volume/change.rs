@@ -331,7 +331,7 @@ pub(super) fn note_use(root: &Root, name: &VolumeName) {
     let _unnoted = root.state().note_use(name.file());
 }
 
-fn whole_seconds(time: SystemTime) -> SystemTime {
+pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }

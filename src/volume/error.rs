@@ -92,6 +92,18 @@ pub enum Error {
     /// A volume stands where one from the trash is to be restored.
     #[error("volume {0} exists: restore the entry with --as under another name")]
     Exists(VolumeName),
+    /// A volume is to be made, and there is one of that name.
+    #[error("volume {0} exists and is left as it is: give another name, or remove it first")]
+    Taken(VolumeName),
+    /// The archive that a volume is to be made of cannot be used.
+    #[error("volume {0} was not made: {1}")]
+    Archive(VolumeName, String),
+    /// A volume that is in use would not be read as it was at one moment.
+    #[error(
+        "volume {0}: volume is in use by {1}; stop its containers first, or take with --live what \
+         may be torn"
+    )]
+    Torn(VolumeName, String),
     /// It cannot be told which volumes nobody needs.
     #[error(
         "this driver does not see the host's processes, and no engine was asked: run the prune \

@@ -129,6 +129,12 @@ impl Disk {
         self.live.at.join(name)
     }
 
+    /// A directory in the file system that is worked on.
+    #[allow(dead_code, reason = "each tier uses its part of this")]
+    pub fn directory(&self) -> TempDir {
+        tempfile::tempdir_in(&self.live.at).unwrap()
+    }
+
     /// Copies what is on the disk now, as a cut of its power would leave it.
     pub fn cut(self: &Arc<Self>, when: impl Into<String>) -> Cut {
         let number = self.copies.fetch_add(1, Ordering::Relaxed);

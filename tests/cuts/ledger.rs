@@ -30,6 +30,8 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Create(Spec),
+    /// It is made of an archive.
+    Import(Spec),
     /// Its user puts a file with this text into it, in place of the last one.
     Write(String),
     Remove,
@@ -121,7 +123,7 @@ impl Spec {
 impl Known {
     pub fn after(mut self, change: &Change) -> Self {
         match change {
-            Change::Create(spec) => self.volume = Some(spec.clone()),
+            Change::Create(spec) | Change::Import(spec) => self.volume = Some(spec.clone()),
             Change::Write(text) => {
                 let volume = self.volume.as_mut().expect("a volume that is there is written to");
                 volume.payload = Some(text.clone());

@@ -15,6 +15,7 @@ mod harness;
 
 mod disk;
 mod found;
+mod imported;
 mod knife;
 mod ledger;
 mod live;

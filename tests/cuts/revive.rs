@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::disk::{Cut, Mount};
 use crate::found::{self, Shown};
 use crate::harness::{DONE, Serve, Setup, eventually, tree};
+use crate::imported;
 use crate::ledger::{Change, Ledger};
 
 /// The real binary on the root and the state directory of a cut.
@@ -202,6 +203,19 @@ fn repeat(revived: &Revived, name: &str, change: &Change) -> bool {
             let body = json!({"Entry": name}).to_string();
             let answer = revived.serve.call("Dirvol.TrashRestore", &body);
             assert!([200, 404].contains(&answer.status), "{answer:?}");
+            return true;
+        }
+        // Of one that was done it is said that there is such a volume.
+        Change::Import(spec) => {
+            let path = revived.root.with_file_name("again.tar");
+            fs::write(&path, imported::archive(spec)).unwrap();
+            let answer = imported::import(&revived.serve, name, &path);
+            fs::remove_file(&path).unwrap();
+            let exists = format!("dirvol: volume {name} exists and is left as it is: ");
+            assert!(
+                answer.is_ok() || answer.as_ref().unwrap_err().starts_with(&exists),
+                "{answer:?}"
+            );
             return true;
         }
         Change::Write(_) | Change::Purge | Change::Adopt | Change::Nothing => return false,

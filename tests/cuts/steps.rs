@@ -376,3 +376,29 @@ fn in_order(mut steps: Vec<String>) -> Vec<String> {
     }
     steps
 }
+
+#[test]
+fn an_import_syncs_the_file_system_before_the_volume_has_its_name() {
+    let traced = Traced::opened();
+    let spec = Spec { given: Some(0o750), payload: Some("precious".into()), ..Spec::plain() };
+    let import = |rig: &Rig, _: &Ledger| {
+        let mut archive = std::io::Cursor::new(crate::imported::archive(&spec));
+        rig.driver.import(&rig::volume("a"), &Options::default(), &mut archive).unwrap();
+    };
+    let expected = [
+        "mkdirat staging/<token>",
+        "mkdirat staging/<token>/data",
+        "open staging/<token>/data/payload",
+        "write staging/<token>/data/payload",
+        "fsetattr staging/<token>/data/payload",
+        "fsetattr staging/<token>/data",
+        "syncfs staging/<token>",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    assert_eq!(traced.steps(import), expected);
+}

@@ -19,6 +19,7 @@ mod namespace;
 mod proxy;
 mod watched;
 
+mod archive;
 mod calls;
 mod containers;
 mod cp;

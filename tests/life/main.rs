@@ -2,16 +2,12 @@
 //! clones, import and export, directories where they are. Needs root, loop devices and
 //! the tools of the file systems.
 
+#[path = "../cuts/disk.rs"]
+#[allow(dead_code, reason = "nothing is cut here")]
+mod disk;
 #[path = "../harness/mod.rs"]
 mod harness;
 
-#[allow(dead_code)]
-#[path = "../cuts/disk.rs"]
-mod disk;
-
-mod clone;
-mod clone_ends;
-mod nodes;
 // The engine tier's, which may use more of them.
 #[allow(dead_code)]
 #[path = "../engine/daemon.rs"]
@@ -26,10 +22,17 @@ mod namespace;
 mod served;
 
 mod loops;
+mod nodes;
+mod samples;
 
+mod archive;
 mod btrfs;
 mod btrfs_deleted;
 mod btrfs_engine;
+mod clone;
+mod clone_ends;
 mod du;
 mod fifty;
+mod hostile;
+mod interrupted;
 mod subvolumes;

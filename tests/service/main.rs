@@ -41,6 +41,7 @@ mod trash;
 
 mod fixture;
 
+mod archives;
 mod clone;
 mod clone_midway;
 mod commands;

@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use crate::expect::response;
 use crate::harness::{Answer, Serve, get};
 
-const ENDPOINTS: [&str; 18] = [
+const ENDPOINTS: [&str; 20] = [
     "activate",
     "create",
     "remove",
@@ -24,6 +24,8 @@ const ENDPOINTS: [&str; 18] = [
     "dirvol_remove",
     "dirvol_set",
     "dirvol_prune",
+    "dirvol_import",
+    "dirvol_export",
     "dirvol_trash_list",
     "dirvol_trash_restore",
     "dirvol_trash_purge",
@@ -32,7 +34,7 @@ const ENDPOINTS: [&str; 18] = [
 
 const OUTCOMES: [&str; 3] = ["ok", "error", "closed"];
 
-const ERRORS: [&str; 17] = [
+const ERRORS: [&str; 18] = [
     "bad_request",
     "bad_name",
     "bad_option",
@@ -42,6 +44,7 @@ const ERRORS: [&str; 17] = [
     "protected",
     "no_such_entry",
     "exists",
+    "bad_archive",
     "blind",
     "damaged",
     "unavailable",

@@ -1,0 +1,95 @@
+//! Archives that become volumes: what was acknowledged is there with every byte, and
+//! what was cut is there whole or not at all.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+use std::process::Command;
+
+use dirvol::archive::{Entry, Kind, Piece, Time, Writer};
+use dirvol::volume::Options;
+
+use crate::disk::{Disk, FileSystem};
+use crate::harness::Serve;
+use crate::knife::{Meanwhile, Where, slice};
+use crate::ledger::{Change, Ledger, Spec};
+use crate::live::Live;
+use crate::on_each_file_system;
+use crate::revive::examine;
+use crate::rig::{Rig, make_root, volume};
+
+on_each_file_system!(
+    an_import_that_is_cut_leaves_the_volume_whole_or_absent,
+    what_was_imported_is_there_with_every_byte,
+);
+
+/// What an archive makes of a volume: more than fits into an inode or a journal.
+fn spec() -> Spec {
+    Spec { given: Some(0o750), payload: Some("precious ".repeat(20_000)), ..Spec::plain() }
+}
+
+/// An archive of a volume.
+pub fn archive(spec: &Spec) -> Vec<u8> {
+    let text = spec.payload.clone().unwrap_or_default();
+    let len = text.len() as u64;
+    let file = Kind::File { size: len, pieces: vec![Piece { at: 0, len }] };
+    let entry = |path: &str, kind, mode| {
+        let (path, xattrs) = (path.as_bytes().to_vec(), Vec::new());
+        Entry { path, kind, mode, uid: 0, gid: 0, mtime: Time::default(), xattrs }
+    };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    writer.entry(&entry("./", Kind::Dir, spec.given.unwrap_or(0o755))).unwrap();
+    writer.entry(&entry("./payload", file, 0o644)).unwrap();
+    writer.data(text.as_bytes()).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+/// Imports the archive at `path`; the error is what the command says.
+pub fn import(serve: &Serve, name: &str, path: &Path) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
+    command.arg("--socket").arg(&serve.socket).args(["import", name]).arg(path);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+fn an_import_that_is_cut_leaves_the_volume_whole_or_absent(fs: FileSystem) {
+    let disk = Disk::new(fs);
+    make_root(&disk.path("root"));
+    let rig = Rig::new(&disk.path("root"), &disk.path("state"));
+    rig.open();
+    let ledger = Ledger::default();
+    let cut = |name: &str, place: Where| {
+        let import = || {
+            ledger.change(name, Change::Import(spec()), || {
+                let mut archive = Cursor::new(archive(&spec()));
+                rig.driver.import(&volume(name), &Options::default(), &mut archive).unwrap();
+            });
+        };
+        let slices = slice(&disk, &rig, place, import);
+        for cut in &slices.cuts {
+            examine(cut, &ledger);
+        }
+        slices.steps
+    };
+    let steps = cut("plain", Where::Everywhere);
+    assert!(steps > 0, "an operation that is not seen is not cut");
+    for step in 0..steps {
+        for meanwhile in [Meanwhile::Flush, Meanwhile::NeighbourSyncs] {
+            cut(&format!("{meanwhile:?}-{step}"), Where::At(step, meanwhile));
+        }
+    }
+}
+
+fn what_was_imported_is_there_with_every_byte(fs: FileSystem) {
+    let live = Live::new(fs);
+    let path = live.setup.path("a.tar");
+    fs::write(&path, archive(&spec())).unwrap();
+    live.ledger.change("a", Change::Import(spec()), || {
+        import(&live.serve, "a", &path).unwrap();
+    });
+    let cut = live.cut("after an import");
+    live.examine(&[cut]);
+}
