@@ -7,7 +7,12 @@ PREFIX ?= /usr/local
 BINARY = target/$(TARGET)/release/dirvol
 
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
-STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
+STATIC = RUSTFLAGS="-C target-feature=+crt-static $$($(PACKED))" $(CARGO)
+
+# Relocations in their packed form (RELR) are 94 kB less. A binary applies its own, and
+# has learnt this form from glibc 2.36 (Debian 12); with an older one it would not start.
+PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 ] \
+	&& echo -C link-arg=-Wl,-z,pack-relative-relocs
 
 export PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
@@ -19,6 +24,7 @@ help: ## this list
 build: ## the static release binary
 	@scripts/setup build
 	$(STATIC) build --release --target $(TARGET)
+	@$(BINARY) --version
 	@ls -l $(BINARY)
 
 check: ## format, lints and documentation, all warnings are errors
