@@ -25,6 +25,7 @@ mod served;
 mod loops;
 
 mod btrfs;
+mod btrfs_copies;
 mod btrfs_deleted;
 mod btrfs_engine;
 mod subvolumes;
