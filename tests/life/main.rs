@@ -18,7 +18,7 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::needless_pass_by_value)]
 #[path = "../vm/disk.rs"]
 mod served;
 
