@@ -5,7 +5,7 @@
 //!   dirvol.json                      {"format":1,"id":"<uuid>","scope":"local"}
 //!   lock                             flock, held for life
 //!   volumes/<name>/volume.json       the record, replaced and never edited
-//!   volumes/<name>/data/             what containers see
+//!   volumes/<name>/data/             what containers see; a subvolume on btrfs
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
 //!   places/<name>                   which volumes are directories elsewhere: at least these

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
@@ -109,6 +110,40 @@ fn a_driver_without_the_capability_deletes_them_too_and_limits_nothing() {
     let log = served.serve().log();
     let (_, after) = log.split_once("deleted for good").unwrap();
     assert!(!after.contains("WARN") && !after.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn a_driver_that_is_not_root_makes_subvolumes_and_deletes_them() {
+    let disk = Btrfs::new(Quota::None);
+    let mut served = disk.serve();
+    served.create("roots", json!({}));
+    served.serve.take().unwrap().stop();
+    let of_root = served.setup.path("disk/of-root");
+    fs::rename(served.setup.path("disk/root"), of_root).unwrap();
+    fs::create_dir(served.setup.path("disk/root")).unwrap();
+    fs::remove_dir_all(served.setup.state()).unwrap();
+    for own in [served.setup.dir.path().to_owned(), served.setup.path("disk/root")] {
+        chown(&own, Some(1000), Some(1000)).unwrap();
+    }
+    let serve = served.setup.command();
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid=1000", "--regid=1000", "--clear-groups", "--"]);
+    user.arg(serve.get_program()).args(serve.get_args());
+    let driver = served.setup.start_with(user);
+    driver.wait_available();
+    served.serve = Some(driver);
+    served.create("db", json!({"retain": "0"}));
+    let volume = "root/volumes/db/data";
+    assert_eq!(subvolumes(&served), ["of-root/volumes/roots/data", volume]);
+    let below = served.data("db").join("d/".repeat(150));
+    let mut make = Command::new("setpriv");
+    make.args(["--reuid=1000", "--regid=1000", "--clear-groups", "mkdir", "-p"]);
+    run(make.arg(below));
+    served.serve().remove("db");
+    eventually("nothing is left of the volume", || {
+        let staging = fs::read_dir(served.setup.root().join("staging")).unwrap().count();
+        (staging == 0 && subvolumes(&served) == ["of-root/volumes/roots/data"]).then_some(())
+    });
 }
 
 #[test]

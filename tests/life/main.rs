@@ -17,7 +17,7 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::needless_pass_by_value)]
 #[path = "../vm/disk.rs"]
 mod served;
 
@@ -27,6 +27,7 @@ mod samples;
 
 mod archive;
 mod btrfs;
+mod btrfs_copies;
 mod btrfs_deleted;
 mod btrfs_engine;
 mod clone;
