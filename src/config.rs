@@ -243,8 +243,7 @@ mod tests {
             ("--default-opt mode", "--default-opt mode: give K=V"),
             (
                 "--default-opt from=db",
-                "--default-opt: option \"from\" is not supported yet; leave it out (known: gid, \
-                 inodes, mode, protect, retain, size, uid)",
+                "--default-opt: option \"from\" says how one volume is made: give it at its creation",
             ),
             (
                 "--listen 127.0.0.1:0 --test-fixture",

@@ -19,11 +19,11 @@ use crate::disk::{Disk, FileSystem, run};
 use crate::harness::{DONE, Serve, Setup, eventually};
 use crate::nodes::{self, seen};
 
-pub const CREATE: &str = "VolumeDriver.Create";
-pub const CLONE: &str = "Dirvol.Clone";
+const CREATE: &str = "VolumeDriver.Create";
+const CLONE: &str = "Dirvol.Clone";
 
 /// A driver whose root lies on a file system of its own.
-pub struct Served {
+struct Served {
     // Fields are dropped in this order, the driver before its disk.
     pub serve: Serve,
     pub setup: Setup,

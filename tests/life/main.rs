@@ -10,6 +10,5 @@ mod harness;
 mod disk;
 
 mod clone;
-mod clone_ends;
 mod nodes;
 mod subvolumes;

@@ -171,8 +171,8 @@ fn an_option_that_cannot_be_used_creates_nothing() {
         ),
         (json!({"retain": ""}), format!("option \"retain\": \"\" {duration}")),
         (
-            json!({"size": "10G"}),
-            format!("option \"size\" is not supported yet; leave it out {known}"),
+            json!({"path": "/srv"}),
+            format!("option \"path\" is not supported yet; leave it out {known}"),
         ),
         (json!({"sise": "10G"}), format!("option \"sise\" is unknown {known}")),
         (json!({"": ""}), format!("option \"\" is unknown {known}")),
