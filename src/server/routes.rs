@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::body::{bad, pass_over, read};
+use super::body::{Object, bad, pass_over};
 use super::clone::copied_how;
 use super::reply::{Failure, Reply};
 use super::scrape;
@@ -135,7 +135,7 @@ impl Call<'_> {
             let named = !request.name.is_empty();
             named.then_some(request).ok_or_else(|| bad("the request names no volume".into()))
         };
-        let request = match read(body).await.and_then(named) {
+        let request = match Object::read(body).await.and_then(|body| body.parse()).and_then(named) {
             Ok(request) => request,
             Err(failure) if self.endpoint == Endpoint::Get => {
                 // Any answer but a volume makes dockerd drop the volume's labels

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::body::{bad, read};
+use super::body::{Object, bad};
 use super::reply::{Failure, Reply};
 use super::routes::{Call, SHORT_LIMIT};
 use crate::api;
@@ -31,32 +31,33 @@ struct Success<T> {
 impl Call<'_> {
     /// Answers a call of ours.
     pub(super) async fn verb(&mut self, body: Incoming) -> Result<Reply, Failure> {
+        let body = Object::read(body).await?;
         match self.endpoint {
             Endpoint::DirvolList => {
-                let api::Nothing {} = read(body).await?;
+                let api::Nothing {} = body.parse()?;
                 self.list_all().await
             }
-            Endpoint::DirvolClone => self.clone_volume(read(body).await?).await,
+            Endpoint::DirvolClone => self.clone_volume(body.parse()?).await,
             Endpoint::DirvolProgress => {
-                let request: api::Named = read(body).await?;
+                let request: api::Named = body.parse()?;
                 self.progress(request.name)
             }
             Endpoint::DirvolHolders => {
-                let request: api::Named = read(body).await?;
+                let request: api::Named = body.parse()?;
                 self.holders(request.name).await
             }
             Endpoint::DirvolRemove => {
-                let request: api::Named = read(body).await?;
+                let request: api::Named = body.parse()?;
                 self.remove_and_tell(request.name).await
             }
-            Endpoint::DirvolSet => self.set(read(body).await?).await,
-            Endpoint::DirvolPrune => self.prune(read(body).await?).await,
+            Endpoint::DirvolSet => self.set(body.parse()?).await,
+            Endpoint::DirvolPrune => self.prune(body.parse()?).await,
             Endpoint::DirvolTrashList => {
-                let api::Nothing {} = read(body).await?;
+                let api::Nothing {} = body.parse()?;
                 self.trash().await
             }
-            Endpoint::DirvolTrashRestore => self.restore(read(body).await?).await,
-            Endpoint::DirvolTrashPurge => self.purge(read(body).await?).await,
+            Endpoint::DirvolTrashRestore => self.restore(body.parse()?).await,
+            Endpoint::DirvolTrashPurge => self.purge(body.parse()?).await,
             _ => unreachable!("the others are Docker's"),
         }
     }

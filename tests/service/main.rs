@@ -18,6 +18,7 @@ mod patience;
 
 mod evidence;
 mod life;
+mod limits;
 mod rootless;
 mod selinux;
 
