@@ -20,6 +20,7 @@ mod proxy;
 mod watched;
 
 mod calls;
+mod clone;
 mod containers;
 mod cp;
 mod drain;
