@@ -228,7 +228,8 @@ impl Driver {
         match self.refuse_if_in_use(root, &source.name, Duration::MAX) {
             Err(Error::InUse(_, by)) => return refuse(by),
             Ok(false) => return refuse("it cannot be told whom".into()),
-            known => drop(known?),
+            Err(error) => return Err(error),
+            Ok(true) => {}
         }
         // What is mounted cannot be seen everywhere; what was said is known.
         if !sees_the_host()

@@ -8,6 +8,7 @@ mod harness;
 
 mod disk;
 
+mod clone;
 mod limits;
 mod many;
 mod refused;
