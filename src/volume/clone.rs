@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
@@ -199,12 +200,16 @@ impl Driver {
             Err(error) => {
                 // What was copied until then is to be deleted.
                 self.collector.wake();
-                let limited = target.limit != Amount::default();
-                Err(given_up.unwrap_or_else(|| match error.errno() {
-                    Some(Errno::EDQUOT) if limited => {
-                        Error::MoreThanLimit(target.name.clone(), source.name.clone())
-                    }
-                    _ => Error::Disk(target.name.clone(), error),
+                // xfs says of a limit that there is no space left on the device.
+                let at_limit = target.limit != Amount::default()
+                    && match error.errno() {
+                        Some(Errno::EDQUOT) => true,
+                        Some(Errno::ENOSPC) => !root.space().is_ok_and(is_short),
+                        _ => false,
+                    };
+                Err(given_up.unwrap_or_else(|| match at_limit {
+                    true => Error::MoreThanLimit(target.name.clone(), source.name.clone()),
+                    false => Error::Disk(target.name.clone(), error),
                 }))
             }
         }
