@@ -114,6 +114,19 @@ impl Root {
         data.set_limit(project, limit)
     }
 
+    /// Refuses what was put into the new tree at `data`, where that is more than `limit`:
+    /// ext4 does not hold up a driver that has `CAP_SYS_RESOURCE`, as root has it.
+    pub(super) fn refuse_beyond(&self, data: &Dir, limit: Amount) -> Result<()> {
+        let Some(project) = data.project() else { return Ok(()) };
+        let account = quota::account(data.as_fd(), project).map_err(|error| data.failed(error))?;
+        let (used, limit) = (account.used, rounded(limit));
+        let beyond = |used, limit| limit != 0 && used > limit;
+        if beyond(used.bytes, limit.bytes) || beyond(used.inodes, limit.inodes) {
+            return Err(data.failed(Errno::EDQUOT.into()));
+        }
+        Ok(())
+    }
+
     /// Returns the project of the volume that lies in `staging/` as `tree`.
     pub(super) fn project_of(&self, tree: &FileName) -> Option<u32> {
         self.staging.open_dir(tree).ok()?.open_dir(&data_name()).ok()?.project()
