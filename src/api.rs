@@ -30,7 +30,7 @@ pub struct Clone {
     pub live: bool,
 }
 
-/// The body of `Holders`, `Progress` and `Remove`.
+/// The body of `Holders`, `Progress`, `Remove` and `Usage`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Named {
@@ -203,6 +203,18 @@ pub struct MountId {
     pub since: String,
 }
 
+/// The answer of `Usage`: each file counts once, and the volume's own directory too.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Usage {
+    /// Bytes that are allocated, as `du` counts them.
+    pub bytes: u64,
+    /// How long its regular files are together, in bytes, holes included.
+    pub apparent: u64,
+    /// How many files, directories and others there are.
+    pub inodes: u64,
+}
+
 /// The answer of `Remove`, and of a `Prune` for each volume that it removed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -218,6 +230,9 @@ pub struct Removed {
     /// For how long the entry is kept: a duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<String>,
+    /// The directory that the volume was, which stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Whether space is low, so that the entry may have to give way at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub space_is_low: bool,

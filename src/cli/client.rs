@@ -26,7 +26,42 @@ pub struct Ask {
     pub format: Format,
 }
 
-/// The arguments of `dirvol ls` and `dirvol trash ls`.
+/// What a list is in the order of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// From A to z
+    Name,
+    /// The fullest first
+    Used,
+    /// The oldest first
+    Age,
+}
+
+/// The arguments of `dirvol ls`.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// In which order
+    #[arg(long, value_name = "BY", value_enum, default_value = "name")]
+    pub sort: Sort,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol du`.
+#[derive(Debug, Args)]
+pub struct Du {
+    /// The volumes; without any, all of them
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol trash ls`.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]

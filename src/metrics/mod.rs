@@ -51,6 +51,8 @@ pub enum Endpoint {
     DirvolTrashRestore,
     /// `/Dirvol.TrashPurge`
     DirvolTrashPurge,
+    /// `/Dirvol.Usage`
+    DirvolUsage,
     /// Everything else.
     Other,
 }
@@ -66,7 +68,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 20] = [
+const ENDPOINTS: [(Endpoint, &str); 21] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -86,6 +88,7 @@ const ENDPOINTS: [(Endpoint, &str); 20] = [
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
+    (Endpoint::DirvolUsage, "dirvol_usage"),
     (Endpoint::Other, "other"),
 ];
 
@@ -111,7 +114,7 @@ impl Endpoint {
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
             Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
-            Self::DirvolProgress | Self::Other => false,
+            Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
         }
     }
 }

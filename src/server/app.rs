@@ -18,6 +18,9 @@ use crate::volume::{Driver, Error};
 /// How many operations may be on the disk at a time.
 pub const SLOTS: usize = 32;
 
+/// How many of them may walk through a volume, which takes as long as it is large.
+const WALKS: usize = 2;
+
 /// How long the next one waits for a slot. Podman gives up after 5 s.
 const SLOT_WAIT: Duration = Duration::from_secs(4);
 
@@ -50,6 +53,8 @@ pub struct App {
     slots: Arc<Semaphore>,
     /// Held while a scrape looks at the root: on a disk that hangs, one hangs.
     pub(super) looking: Arc<Semaphore>,
+    /// Held while a volume is walked through.
+    pub(super) walks: Arc<Semaphore>,
 }
 
 impl App {
@@ -58,7 +63,17 @@ impl App {
         let slots = Arc::new(Semaphore::new(SLOTS));
         let looking = Arc::new(Semaphore::new(1));
         let activity = Arc::new(Activity::default());
-        Self { driver, scope, metrics: Metrics::new(), metrics_volumes, activity, slots, looking }
+        let walks = Arc::new(Semaphore::new(WALKS));
+        Self {
+            driver,
+            scope,
+            metrics: Metrics::new(),
+            metrics_volumes,
+            activity,
+            slots,
+            looking,
+            walks,
+        }
     }
 
     /// Tells the driver that an engine begins, and the engine what the driver is.

@@ -22,6 +22,7 @@ mod metrics_listener;
 mod reply;
 mod routes;
 mod scrape;
+mod usage;
 mod verbs;
 mod wire;
 

@@ -70,6 +70,7 @@ impl Failure {
                 Error::BadName(_)
                 | Error::BadOption(..)
                 | Error::CopyOfItself(_)
+                | Error::CopyOfPlace(..)
                 | Error::MoreThanLimit(..)
                 | Error::NotToGive { .. }
                 | Error::NoLimits(..) => StatusCode::BAD_REQUEST,
@@ -80,9 +81,11 @@ impl Failure {
                 | Error::Exists(_)
                 | Error::Blind => StatusCode::CONFLICT,
                 Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-                Error::Damaged(..) | Error::Disk(..) | Error::Root(_) | Error::Fixture => {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
+                Error::Damaged(..)
+                | Error::NoPlace(..)
+                | Error::Disk(..)
+                | Error::Root(_)
+                | Error::Fixture => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }
@@ -99,6 +102,7 @@ impl Failure {
                 Error::BadName(_) => ErrorKind::BadName,
                 Error::BadOption(..)
                 | Error::CopyOfItself(_)
+                | Error::CopyOfPlace(..)
                 | Error::MoreThanLimit(..)
                 | Error::NotToGive { .. }
                 | Error::NoLimits(..) => ErrorKind::BadOption,
@@ -108,7 +112,7 @@ impl Failure {
                 Error::NoSuchEntry(..) => ErrorKind::NoSuchEntry,
                 Error::Exists(_) => ErrorKind::Exists,
                 Error::Blind => ErrorKind::Blind,
-                Error::Damaged(..) => ErrorKind::Damaged,
+                Error::Damaged(..) | Error::NoPlace(..) => ErrorKind::Damaged,
                 Error::Unavailable(_) => ErrorKind::Unavailable,
                 Error::Disk(..) | Error::Root(_) => ErrorKind::Disk,
                 Error::Fixture => ErrorKind::Fixture,

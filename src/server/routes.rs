@@ -102,6 +102,7 @@ fn endpoint(path: &str) -> Endpoint {
         "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
         "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
+        "/Dirvol.Usage" => Endpoint::DirvolUsage,
         _ => Endpoint::Other,
     }
 }
@@ -244,7 +245,7 @@ impl Call<'_> {
             Some(volume) => volume,
             None => self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
         };
-        Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint(&volume.name))))
+        Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint_of(&volume))))
     }
 
     /// Answers "no such volume" only when that is known, and with a volume
@@ -322,8 +323,9 @@ impl Call<'_> {
         if self.app.driver.fixture() == Fixture::On {
             self.note = Some("test fixture: left out what is to be hidden".into());
         }
-        let names = self.app.read_from_disk(SHORT_LIMIT, Driver::list).await?;
-        Ok(Reply::json(&List::new(&self.app.driver, &names)))
+        let list = |driver: &Driver| Ok((driver.list()?, driver.places()?));
+        let (names, places) = self.app.read_from_disk(SHORT_LIMIT, list).await?;
+        Ok(Reply::json(&List::new(&self.app.driver, &names, &places)))
     }
 
     /// Writes the call's one line: changes as information, reads for debugging,

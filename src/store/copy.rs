@@ -25,7 +25,6 @@ use super::links::Links;
 use super::node::{Attributes, stat};
 use super::root::Root;
 use super::verbs::shown;
-use super::volumes::data_name;
 use crate::sys::btrfs;
 use crate::sys::sharing::has_subvolumes;
 
@@ -112,8 +111,7 @@ impl Root {
     /// # Errors
     /// It is there and cannot be opened.
     pub fn data(&self, name: &FileName) -> Result<Option<Dir>> {
-        let opened = self.volumes.open_dir(name).and_then(|volume| volume.open_dir(&data_name()));
-        match opened {
+        match self.open_data(name) {
             Ok(data) => Ok(Some(data)),
             Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),

@@ -5,6 +5,7 @@ use nix::sys::stat::Mode;
 
 use super::dir::{Dir, Identity, error};
 use super::error::{Error, Result};
+use super::walk::WALK;
 
 /// How many directories are held at a time: those at the bottom.
 const HELD: usize = 64;
@@ -47,8 +48,8 @@ impl Descent {
         if above.is_none() {
             let dir = left.above()?;
             if dir.identity()? != *identity {
-                let source = std::io::Error::other("it was moved meanwhile");
-                return Err(Error { op: "walk", path: left.path().to_path_buf(), source });
+                let source = std::io::Error::other("it was moved while it was looked at");
+                return Err(Error { op: WALK, path: left.path().to_path_buf(), source });
             }
             *above = Some(dir);
         }

@@ -4,7 +4,7 @@
 //! [`Step`] to the probe first, if there is one. A test thus sees the steps in
 //! their order, and can fail any of them.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -54,15 +54,45 @@ impl Dir {
         self.open_dir_read(name, Mounts::Stay)
     }
 
-    /// Makes `name` a snapshot of the subvolume of btrfs that `source` is.
-    pub(super) fn take_snapshot(&self, source: &Dir, name: &str) -> Result<()> {
-        self.step(SNAPSHOT, name)?;
-        let path = self.path.join(name);
-        let text = CString::new(name).expect("it is one component");
-        btrfs::snapshot(source.as_fd(), self.as_fd(), &text).map_err(|source| Error {
-            op: SNAPSHOT,
-            path,
-            source,
+    /// Makes `name` a snapshot of the subvolume of btrfs that `source` is, and opens it.
+    pub(super) fn take_snapshot(&self, source: &Dir, name: &CStr) -> Result<Dir> {
+        self.step(SNAPSHOT, shown(name))?;
+        let fail = |source| Error { op: SNAPSHOT, path: self.path.join(shown(name)), source };
+        btrfs::snapshot(source.as_fd(), self.as_fd(), name).map_err(fail)?;
+        self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes the empty subvolume `name` of btrfs, for the owner alone and otherwise as
+    /// a directory would be made, and opens it.
+    pub(super) fn make_subvolume_open(&self, name: &CStr) -> Result<Dir> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_CREATE_V2";
+        self.step(OP, shown(name))?;
+        let fail = |source| Error { op: OP, path: self.path.join(shown(name)), source };
+        btrfs::create_subvolume(self.fd.as_fd(), name).map_err(fail)?;
+        let made = self.open_dir_read(name, Mounts::Stay)?;
+        fchmod(&made.fd, Mode::S_IRWXU).map_err(|errno| fail(errno.into()))?;
+        btrfs::inherit(self.fd.as_fd(), made.fd.as_fd()).map_err(fail)?;
+        Ok(made)
+    }
+
+    /// Deletes the subvolume `name`, which was read from this directory, with all that
+    /// is in it, at once.
+    pub(super) fn delete_subvolume(&self, name: &CStr) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SNAP_DESTROY";
+        self.step(OP, shown(name))?;
+        btrfs::destroy(self.fd.as_fd(), name).map_err(|source| {
+            let path = self.path.join(shown(name));
+            Error { op: OP, path, source }
+        })
+    }
+
+    /// Lets what is in this subvolume be changed.
+    pub(super) fn make_writable(&self) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_SETFLAGS";
+        self.step(OP, "")?;
+        btrfs::make_writable(self.fd.as_fd()).map_err(|source| {
+            let path = self.path.clone();
+            Error { op: OP, path, source }
         })
     }
 

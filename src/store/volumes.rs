@@ -1,11 +1,15 @@
 //! The volumes of an open root.
 
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::btrfs;
 use crate::sys::quota::Amount;
 use crate::sys::selinux;
 
@@ -116,7 +120,18 @@ impl Root {
         contents: Contents<'_>,
     ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner, limit, contents).and_then(|()| {
+        let built = self.build(&staged, record, owner, limit, contents);
+        self.publish(staged, name, built)
+    }
+
+    /// Makes what was `built` as `staged` the volume `name`, never over another.
+    pub(super) fn publish(
+        &self,
+        staged: FileName,
+        name: &FileName,
+        built: Result<()>,
+    ) -> Result<Commit> {
+        let committed = built.and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });
@@ -142,11 +157,7 @@ impl Root {
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
-        match &contents {
-            Contents::Snapshot(source, _) => volume.take_snapshot(source, DATA)?,
-            Contents::Empty | Contents::Filled(_) => volume.make_dir(DATA)?,
-        }
-        let data = volume.open_dir(&data_name())?;
+        let data = make_data(&volume, &contents)?;
         // Before it is filled, so that what is made in it is counted, limited and
         // labelled.
         self.enroll(&data)?;
@@ -222,11 +233,6 @@ impl Root {
         data.delete_file(file)?;
         data.write_new(file, bytes).map(drop)
     }
-
-    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
-    pub(super) fn doom(&self, staged: FileName) {
-        self.doomed.lock().expect("no holder of this lock panics").push(staged);
-    }
 }
 
 /// Reads what is on the disk of the volume `name` in the directory `volumes`, as
@@ -261,6 +267,17 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
 
 pub(super) fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
+}
+
+/// Makes the data directory in `volume`: on btrfs a subvolume, which can be copied in
+/// an instant and be limited.
+fn make_data(volume: &Dir, contents: &Contents<'_>) -> Result<Dir> {
+    let name = CString::new(DATA).expect("it holds no NUL");
+    match contents {
+        Contents::Snapshot(source, _) => volume.take_snapshot(source, &name),
+        _ if btrfs::is_btrfs(volume.as_fd()) => volume.make_subvolume_open(&name),
+        _ => volume.make_dir_open(&name),
+    }
 }
 
 /// Gives the directory `data` to `owner`; that is to be synced.

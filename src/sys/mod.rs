@@ -11,6 +11,7 @@ pub mod lock;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;
+pub mod qgroup;
 pub mod quota;
 pub mod random;
 pub mod selinux;

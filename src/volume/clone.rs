@@ -17,7 +17,7 @@ use super::error::Error;
 use super::name::VolumeName;
 use super::options::Options;
 use crate::store::{
-    self, Amount, Commit, Contents, Copied, Dir, Job, Ownership, Progress, Root, SNAPSHOT,
+    self, Amount, Commit, Contents, Copied, Dir, Job, Ownership, Progress, Root, SNAPSHOT, Usage,
 };
 use crate::sys::process::sees_the_host;
 
@@ -52,7 +52,7 @@ pub struct Copying {
     /// How far it has come.
     pub progress: Progress,
     /// What the source holds, where the kernel counts that.
-    pub total: Option<Amount>,
+    pub total: Option<Usage>,
 }
 
 /// The copies that are being made.
@@ -115,6 +115,9 @@ impl Driver {
             volume => volume?,
         };
         let record = self.usable(&volume)?;
+        if let Some(place) = record.place() {
+            return Err(Error::CopyOfPlace(name.clone(), from.clone(), place.to_path_buf()));
+        }
         let disk = |error| Error::Disk(from.clone(), error);
         let data = root.data(from.file()).map_err(disk)?.ok_or_else(none)?;
         let (uid, gid, mode) = data.owner().map_err(disk)?;

@@ -45,6 +45,7 @@ impl Rig {
             },
             retention: Duration::from_nanos(1),
             defaults: Options::default(),
+            bind_roots: Vec::new(),
             fixture: None,
         });
         Self { driver, root: root.to_path_buf(), hook }

@@ -10,7 +10,7 @@ use dirvol::store::Step;
 use dirvol::volume::Options;
 use tempfile::TempDir;
 
-use crate::disk::run;
+use crate::disk::{Disk, FileSystem, run};
 use crate::harness::{Setup, temporary};
 use crate::ledger::{Ledger, Spec};
 use crate::revive;
@@ -264,6 +264,42 @@ fn calls_of_serving(top: &Path, root: &Path, state: &Path) -> Vec<String> {
     serve.wait_available();
     serve.stop();
     trace::calls(&output, top)
+}
+
+/// On btrfs a data directory is a subvolume: it is made and deleted by another call, and
+/// what is synced, and when, is the same.
+#[test]
+fn on_btrfs_a_subvolume_is_made_and_deleted_and_the_syncs_are_the_same() {
+    let disk = Disk::new(FileSystem::Btrfs);
+    make_root(&disk.path("root"));
+    let rig = Rig::new(&disk.path("root"), &disk.path("state"));
+    let traced = Traced { rig, ledger: Ledger::default(), dir: temporary() };
+    traced.rig.open();
+    let expected = [
+        "mkdirat staging/<token>",
+        "BTRFS_IOC_SUBVOL_CREATE_V2 staging/<token>/data",
+        "fchown staging/<token>/data",
+        "fchmod staging/<token>/data",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    let spec = Spec { keeps_nothing: true, ..Spec::owned(1000, 2000, 0o2770) };
+    assert_eq!(traced.steps(|rig, ledger| rig.create(ledger, "a", &spec)), expected);
+    traced.rig.write(&traced.ledger, "a", "scratch");
+    let expected = ["renameat2 volumes/a", "fsync volumes"];
+    assert_eq!(traced.steps(|rig, ledger| rig.remove(ledger, "a")), expected);
+    let mut deleting = traced.steps(|rig, ledger| rig.collect(ledger, "a"));
+    deleting.sort();
+    let expected = [
+        "BTRFS_IOC_SNAP_DESTROY staging/<token>/data",
+        "unlinkat staging/<token>",
+        "unlinkat staging/<token>/volume.json",
+    ];
+    assert_eq!(deleting, expected);
 }
 
 /// A rig whose steps are written down.

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use dirvol::sys::btrfs;
+use dirvol::sys::{btrfs, qgroup};
 use nix::errno::Errno;
 
 use crate::disk::{Disk, FileSystem, run};
@@ -82,16 +82,16 @@ fn a_quota_group_counts_and_is_limited_where_there_are_quotas() {
     btrfs::create_subvolume(top.as_fd(), c"one").unwrap();
     let one = open(&disk.path("one"));
     let id = btrfs::subvolume_id(one.as_fd()).unwrap();
-    assert!(!btrfs::has_quotas(top.as_fd()).unwrap());
-    assert_eq!(btrfs::usage(top.as_fd(), id).unwrap(), None);
-    let none = btrfs::set_limit(top.as_fd(), id, Some(1 << 20)).unwrap_err();
+    assert!(!qgroup::has_quotas(top.as_fd()).unwrap());
+    assert_eq!(qgroup::usage(top.as_fd(), id).unwrap(), None);
+    let none = qgroup::set_limit(top.as_fd(), id, Some(1 << 20)).unwrap_err();
     assert_eq!(none.raw_os_error(), Some(Errno::ENOTCONN as i32));
 
     run(Command::new("btrfs").args(["quota", "enable"]).arg(disk.path("")));
-    assert!(btrfs::has_quotas(one.as_fd()).unwrap());
-    assert_eq!(btrfs::limit(top.as_fd(), id).unwrap(), None);
-    btrfs::set_limit(top.as_fd(), id, Some(4 << 20)).unwrap();
-    assert_eq!(btrfs::limit(one.as_fd(), id).unwrap(), Some(4 << 20));
+    assert!(qgroup::has_quotas(one.as_fd()).unwrap());
+    assert_eq!(qgroup::limit(top.as_fd(), id).unwrap(), None);
+    qgroup::set_limit(top.as_fd(), id, Some(4 << 20)).unwrap();
+    assert_eq!(qgroup::limit(one.as_fd(), id).unwrap(), Some(4 << 20));
     let error = fs::write(disk.path("one/file"), vec![1; 8 << 20]).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(Errno::EDQUOT as i32));
     // What is freed is counted so at the next commit.
@@ -99,15 +99,15 @@ fn a_quota_group_counts_and_is_limited_where_there_are_quotas() {
     disk.flush();
     fs::write(disk.path("one/file"), vec![1; 2 << 20]).unwrap();
     disk.flush();
-    let used = btrfs::usage(one.as_fd(), id).unwrap().unwrap();
+    let used = qgroup::usage(one.as_fd(), id).unwrap().unwrap();
     assert!((2 << 20..3 << 20).contains(&used), "{used}");
-    btrfs::set_limit(top.as_fd(), id, None).unwrap();
-    assert_eq!(btrfs::limit(one.as_fd(), id).unwrap(), None);
+    qgroup::set_limit(top.as_fd(), id, None).unwrap();
+    assert_eq!(qgroup::limit(one.as_fd(), id).unwrap(), None);
     fs::write(disk.path("one/file"), vec![1; 8 << 20]).unwrap();
 
-    assert_eq!(btrfs::limit(top.as_fd(), id + 1).unwrap(), None);
+    assert_eq!(qgroup::limit(top.as_fd(), id + 1).unwrap(), None);
     run(Command::new("btrfs").args(["quota", "disable"]).arg(disk.path("")));
-    assert!(!btrfs::has_quotas(top.as_fd()).unwrap());
+    assert!(!qgroup::has_quotas(top.as_fd()).unwrap());
 }
 
 fn open(path: &Path) -> File {

@@ -19,6 +19,9 @@ mod patience;
 mod evidence;
 mod life;
 mod limits;
+mod path;
+mod path_apart;
+mod path_gone;
 mod rootless;
 mod selinux;
 
@@ -44,6 +47,7 @@ mod commands;
 mod discovery;
 mod doctor;
 mod doctor_serving;
+mod du;
 mod engines;
 mod generated;
 mod prune;
