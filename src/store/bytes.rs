@@ -57,8 +57,9 @@ impl Bytes {
                     Some(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EXDEV) => {
                         self.no_sharing = true;
                     }
-                    // Not these two: on btrfs, one of them may not be copied on write.
-                    Some(Errno::EINVAL) => {}
+                    // Not these two: on btrfs, one of them may not be copied on write. Or it
+                    // is a file that is swapped to.
+                    Some(Errno::EINVAL | Errno::ETXTBSY) => {}
                     _ => return Err(error),
                 },
             }
@@ -94,7 +95,7 @@ impl Bytes {
 fn copy_some(from: &File, to: &File, at: i64, length: usize) -> io::Result<usize> {
     let (mut source, mut target) = (at, at);
     match copy_file_range(from, Some(&mut source), to, Some(&mut target), length) {
-        Err(Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EINVAL | Errno::ENOSYS) => {
+        Err(Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EINVAL | Errno::ENOSYS | Errno::ETXTBSY) => {
             let mut buffer = vec![0; length.min(BUFFER)];
             let read = from.read_at(&mut buffer, at.cast_unsigned())?;
             to.write_all_at(&buffer[..read], at.cast_unsigned())?;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
 use super::account::{Account, PROJECTS, Usage, enroll_tree, failed};
@@ -167,6 +168,22 @@ impl Root {
                 set(Account::Project(project))
             }
         }
+    }
+
+    /// Refuses what was put into the new tree at `data`, where that is more than `limit`:
+    /// ext4 does not hold up a driver that has `CAP_SYS_RESOURCE`, as root has it, and
+    /// nothing holds up a snapshot.
+    pub(super) fn refuse_beyond(&self, data: &Dir, limit: Amount) -> Result<()> {
+        let Some(used) = Account::of(data).and_then(|account| account.usage(data)) else {
+            return Ok(());
+        };
+        let beyond = |used, limit| limit != 0 && used > limit;
+        // A limit is kept in whole KiB.
+        let bytes = limit.bytes.next_multiple_of(1024);
+        if beyond(used.bytes, bytes) || used.inodes.is_some_and(|used| beyond(used, limit.inodes)) {
+            return Err(failed(data, Errno::EDQUOT.into()));
+        }
+        Ok(())
     }
 
     /// Returns the project of the volume that lies in `staging/` as `tree`. Of

@@ -170,6 +170,9 @@ impl Root {
         let has_bytes = !matches!(contents, Contents::Empty);
         if let Contents::Filled(fill) | Contents::Snapshot(_, fill) = contents {
             fill(&data)?;
+            if limit != Amount::default() {
+                self.refuse_beyond(&data, limit)?;
+            }
         }
         give(&data, owner)?;
         if has_bytes {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
@@ -202,12 +203,16 @@ impl Driver {
             Err(error) => {
                 // What was copied until then is to be deleted.
                 self.collector.wake();
-                let limited = target.limit != Amount::default();
-                Err(given_up.unwrap_or_else(|| match error.errno() {
-                    Some(Errno::EDQUOT) if limited => {
-                        Error::MoreThanLimit(target.name.clone(), source.name.clone())
-                    }
-                    _ => Error::Disk(target.name.clone(), error),
+                // xfs says of a limit that there is no space left on the device.
+                let at_limit = target.limit != Amount::default()
+                    && match error.errno() {
+                        Some(Errno::EDQUOT) => true,
+                        Some(Errno::ENOSPC) => !root.space().is_ok_and(is_short),
+                        _ => false,
+                    };
+                Err(given_up.unwrap_or_else(|| match at_limit {
+                    true => Error::MoreThanLimit(target.name.clone(), source.name.clone()),
+                    false => Error::Disk(target.name.clone(), error),
                 }))
             }
         }
@@ -231,7 +236,8 @@ impl Driver {
         match self.refuse_if_in_use(root, &source.name, Duration::MAX) {
             Err(Error::InUse(_, by)) => return refuse(by),
             Ok(false) => return refuse("it cannot be told whom".into()),
-            known => drop(known?),
+            Err(error) => return Err(error),
+            Ok(true) => {}
         }
         // What is mounted cannot be seen everywhere; what was said is known.
         if !sees_the_host()

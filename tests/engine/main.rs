@@ -21,6 +21,7 @@ mod watched;
 
 mod archive;
 mod calls;
+mod clone;
 mod containers;
 mod cp;
 mod drain;

@@ -19,11 +19,11 @@ use crate::disk::{Disk, FileSystem, run};
 use crate::harness::{DONE, Serve, Setup, eventually};
 use crate::nodes::{self, seen};
 
-pub const CREATE: &str = "VolumeDriver.Create";
-pub const CLONE: &str = "Dirvol.Clone";
+const CREATE: &str = "VolumeDriver.Create";
+const CLONE: &str = "Dirvol.Clone";
 
 /// A driver whose root lies on a file system of its own.
-pub struct Served {
+struct Served {
     // Fields are dropped in this order, the driver before its disk.
     pub serve: Serve,
     pub setup: Setup,
@@ -82,7 +82,9 @@ fn a_clone_equals_its_original_in_every_kind_of_node() {
         served.serve.create("a");
         let (a, b) = (served.data("a"), served.data("b"));
         nodes::fill(&a);
-        fs::hard_link(a.join("outside"), served.disk.path("elsewhere")).unwrap();
+        let outside = fs::hard_link(a.join("outside"), served.disk.path("elsewhere"));
+        // No link leads out of a subvolume.
+        assert_eq!(outside.is_err(), method(&served, "a") == "snapshot", "{fs:?}");
         let before = seen(&a);
         let cloned = served.clone("a", "b");
         assert_eq!(seen(&a), before, "{fs:?}: the original is left as it was");

@@ -31,7 +31,6 @@ mod btrfs_copies;
 mod btrfs_deleted;
 mod btrfs_engine;
 mod clone;
-mod clone_ends;
 mod du;
 mod fifty;
 mod hostile;

@@ -10,6 +10,7 @@ mod disk;
 #[path = "../life/fifty.rs"]
 mod fifty;
 
+mod clone;
 mod docker;
 mod limits;
 mod many;

@@ -1,1 +1,0 @@
-//! Copies that do not come to their end.
