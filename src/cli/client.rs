@@ -97,6 +97,30 @@ pub struct Create {
     pub ask: Ask,
 }
 
+/// The arguments of `dirvol clone`.
+#[derive(Debug, Args)]
+pub struct Clone {
+    /// The volume to copy
+    #[arg(value_name = "SRC")]
+    pub from: String,
+
+    /// The volume to make
+    #[arg(value_name = "DST")]
+    pub name: String,
+
+    /// An option of the new volume, instead of the other one's; may be repeated
+    #[arg(short, long, value_name = "K=V")]
+    pub opt: Vec<String>,
+
+    /// Copy also what is in use; files that are being written may come out torn
+    #[arg(long)]
+    pub live: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
 /// The arguments of `dirvol rm`.
 #[derive(Debug, Args)]
 pub struct Rm {

@@ -2,6 +2,7 @@
 
 mod call;
 mod change;
+mod clone;
 mod doctor;
 mod du;
 mod generate;
@@ -77,6 +78,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => ls::ls(socket, args),
         Command::Inspect(args) => ls::inspect(socket, args),
         Command::Create(args) => change::create(socket, args),
+        Command::Clone(args) => clone::clone(socket, args),
         Command::Rm(args) => change::rm(socket, args),
         Command::Holders(args) => ls::holders(socket, args),
         Command::Du(args) => du::du(socket, args),

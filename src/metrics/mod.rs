@@ -31,6 +31,8 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.Clone`
+    DirvolClone,
     /// `/Dirvol.List`
     DirvolList,
     /// `/Dirvol.Holders`
@@ -39,6 +41,8 @@ pub enum Endpoint {
     DirvolRemove,
     /// `/Dirvol.Set`
     DirvolSet,
+    /// `/Dirvol.Progress`
+    DirvolProgress,
     /// `/Dirvol.Prune`
     DirvolPrune,
     /// `/Dirvol.TrashList`
@@ -64,7 +68,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 19] = [
+const ENDPOINTS: [(Endpoint, &str); 21] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -74,10 +78,12 @@ const ENDPOINTS: [(Endpoint, &str); 19] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolClone, "dirvol_clone"),
     (Endpoint::DirvolList, "dirvol_list"),
     (Endpoint::DirvolHolders, "dirvol_holders"),
     (Endpoint::DirvolRemove, "dirvol_remove"),
     (Endpoint::DirvolSet, "dirvol_set"),
+    (Endpoint::DirvolProgress, "dirvol_progress"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
@@ -104,11 +110,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
             Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
-            Self::DirvolUsage | Self::Other => false,
+            Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
         }
     }
 }

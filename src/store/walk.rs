@@ -1,10 +1,8 @@
 //! Counting what a volume holds, where the kernel does not: a walk through a tree
 //! that a container filled, and may be changing.
 //!
-//! Nothing is followed and no mount is crossed. However deep the tree is, one
-//! directory is open at a time, and of those above it only the names of what is
-//! still to be looked at are remembered: the way up is `..`, which must lead to
-//! the directory that the way down came from.
+//! Nothing is followed and no mount is crossed. Of the directories above only the
+//! names of those in them are remembered that are still to be looked at.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -12,13 +10,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::AtFlags;
 use nix::libc;
 use nix::sys::stat::{FileStat, fstat, fstatat};
 
+use super::descent::Descent;
 use super::dir::{self, Dir, Identity, Kind, Mounts};
 use super::error::{Error, Result};
-use super::layout::{DATA, FileName};
 use super::root::Root;
 
 /// The unit of `st_blocks`, whatever the file system's own is: stat(3type).
@@ -39,14 +37,6 @@ pub struct Held {
     pub inodes: u64,
 }
 
-/// A directory above the one that is open.
-struct Level {
-    identity: Identity,
-    /// The names of the directories that are still to be looked at, one after
-    /// another, each with its NUL.
-    names: Vec<u8>,
-}
-
 /// What was counted.
 #[derive(Default)]
 struct Count {
@@ -56,40 +46,37 @@ struct Count {
 }
 
 impl Root {
-    /// Walks through the volume `name`, and returns what it holds. What is made or
+    /// Walks through a data directory, and returns what it holds. What is made or
     /// goes in the meantime may be counted or not. It ends early when the root is
     /// given up, or `stop` is set.
     ///
     /// # Errors
     /// The disk refuses, the walk was ended, or a directory was moved away while it
     /// was looked at.
-    pub fn walk(&self, name: &FileName, stop: &AtomicBool) -> Result<Held> {
-        let data = FileName::new(DATA).expect("it is one component");
-        let mut open = self.volumes.open_dir(name)?.open_dir(&data)?;
+    pub fn walk(&self, data: Dir, stop: &AtomicBool) -> Result<Held> {
         let mut count = Count::default();
-        let mut names = count.add_dir(&open, || self.goes_on(stop))?;
-        let mut above: Vec<Level> = Vec::new();
-        loop {
-            if let Some(name) = pop(&mut names) {
-                let below = match open.open_dir_read(&name, Mounts::Stay) {
-                    Ok(below) => below,
-                    // It went in the meantime, is no directory any more, or another
-                    // file system is mounted there.
-                    Err(error) if is_gone(&error) => continue,
-                    Err(error) => return Err(error),
-                };
-                let found = count.add_dir(&below, || self.goes_on(stop))?;
-                if !found.is_empty() {
-                    above.push(Level { identity: open.identity()?, names });
-                    (open, names) = (below, found);
-                }
-            } else if let Some(level) = above.pop() {
-                open = open.parent(level.identity)?;
-                names = level.names;
-            } else {
-                return Ok(count.held);
+        let mut left = vec![count.add_dir(&data, || self.goes_on(stop))?];
+        let mut at = Descent::new(data)?;
+        while let Some(names) = left.last_mut() {
+            let Some(name) = pop(names) else {
+                left.pop();
+                at.up()?;
+                continue;
+            };
+            let below = match at.here().open_dir_read(&name, Mounts::Stay) {
+                Ok(below) => below,
+                // It went in the meantime, is no directory any more, or another file
+                // system is mounted there.
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let found = count.add_dir(&below, || self.goes_on(stop))?;
+            if !found.is_empty() {
+                at.down(below)?;
+                left.push(found);
             }
         }
+        Ok(count.held)
     }
 
     fn goes_on(&self, stop: &AtomicBool) -> io::Result<()> {
@@ -137,25 +124,6 @@ impl Count {
         if kind == libc::S_IFREG {
             self.held.apparent += u64::try_from(stat.st_size).unwrap_or(0);
         }
-    }
-}
-
-impl Dir {
-    /// Opens the directory above this one, which must be `expected`.
-    fn parent(&self, expected: Identity) -> Result<Self> {
-        let path = self.path().parent().unwrap_or(self.path()).to_path_buf();
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // Without RESOLVE_BENEATH, which refuses every `..`: what it keeps from is
-        // kept from by the identity.
-        let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-        let fd = openat2(self, "..", OpenHow::new().flags(flags).resolve(resolve))
-            .map_err(|errno| dir::error("openat2", &path, errno))?;
-        let above = Self { fd, path, probe: self.probe.clone() };
-        if above.identity()? == expected {
-            return Ok(above);
-        }
-        let source = io::Error::other("it was moved while it was looked at");
-        Err(Error { op: WALK, path: self.path().to_path_buf(), source })
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod availability;
 mod cache;
 pub mod change;
+pub mod clone;
 pub mod collect;
 pub mod driver;
 pub mod error;
@@ -14,6 +15,7 @@ mod locks;
 pub mod name;
 pub mod options;
 pub mod overview;
+mod place;
 pub mod prune;
 pub mod read;
 pub mod record;

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
@@ -13,7 +11,7 @@ use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
 use crate::store::layout::volume_data;
-use crate::store::{Amount, Held};
+use crate::store::{self, Held, Usage};
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
 
@@ -22,6 +20,8 @@ use crate::sys::process;
 pub struct Overview {
     /// Its name.
     pub name: VolumeName,
+    /// What containers are given.
+    pub mountpoint: PathBuf,
     /// When it was created, if its record says so.
     pub created: Option<SystemTime>,
     /// When it was in use last.
@@ -34,7 +34,7 @@ pub struct Overview {
     /// The options in force, if its record says so.
     pub options: Option<Options>,
     /// What it holds, where the kernel counts that.
-    pub holds: Option<Amount>,
+    pub holds: Option<Usage>,
 }
 
 /// One mount of a volume, or of a directory in it.
@@ -62,6 +62,7 @@ impl Driver {
         // Ignoring: who asks for all volumes may be told less.
         let mounted =
             Evidence::gather(&root).map(|evidence| evidence.volumes()).unwrap_or_default();
+        let placed = self.placed_in_use();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let volume = match self.read(&root, &name) {
@@ -76,9 +77,14 @@ impl Driver {
             };
             let held = self.mounts_of(&name);
             all.push(Overview {
+                mountpoint: self.mountpoint_of(&volume),
                 created: volume.record.as_ref().map(|record| record.created),
                 used: used.get(name.file()).copied(),
-                holders: mounted.get(name.file()).copied().unwrap_or(held),
+                holders: mounted
+                    .get(name.file())
+                    .or_else(|| placed.get(&name))
+                    .copied()
+                    .unwrap_or(held),
                 health: volume.health,
                 holds: root.usage(name.file()),
                 options: volume.record.map(|record| self.in_force(&record)),
@@ -96,14 +102,22 @@ impl Driver {
     pub fn walk(&self, name: &VolumeName, stop: &AtomicBool) -> Result<Held, Error> {
         let root = self.checked_root()?;
         let volume = self.existing(&root, name)?;
-        match root.walk(name.file(), stop) {
-            // It is said as it is of a volume that was to be mounted.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.usable(&volume)?;
-                Err(Error::Disk(name.clone(), error))
+        let disk = |error| Error::Disk(name.clone(), error);
+        let data = match volume.place() {
+            Some(path) => {
+                let missing = |why: store::NoPlace| {
+                    Error::Damaged(name.clone(), why.to_string(), path.display().to_string())
+                };
+                Some(self.place(path).map_err(missing)?.into_dir())
             }
-            walked => walked.map_err(|error| Error::Disk(name.clone(), error)),
-        }
+            None => root.data(name.file()).map_err(disk)?,
+        };
+        let Some(data) = data else {
+            // It is said as it is of a volume that was to be mounted.
+            self.usable(&volume)?;
+            return Err(Error::NoSuchVolume(name.to_string()));
+        };
+        root.walk(data, stop).map_err(disk)
     }
 
     /// Returns where the volume `name` is mounted, as far as the processes there
@@ -113,15 +127,18 @@ impl Driver {
     /// No root, no such volume, it cannot be told, or the disk.
     pub fn who_has(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
         let root = self.checked_root()?;
-        self.existing(&root, name)?;
-        let data = volume_data(name.file());
-        let evidence = Evidence::needed(&root)?;
+        let volume = self.existing(&root, name)?;
         let mount = |held: &Use| Mount {
             pid: held.pid,
             container: process::container(held.pid),
             since: process::started(held.pid),
             mountpoint: held.mountpoint.clone(),
         };
-        Ok(evidence.users(&data).map(mount).collect())
+        if let Some(path) = volume.place() {
+            let evidence = self.evidence_at(path);
+            return Ok(evidence.iter().flat_map(Evidence::all).map(mount).collect());
+        }
+        let evidence = Evidence::needed(&root)?;
+        Ok(evidence.users(&volume_data(name.file())).map(mount).collect())
     }
 }

@@ -4,10 +4,33 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
 // Its cuts are for the tier of that name.
 #[allow(dead_code)]
 #[path = "../cuts/disk.rs"]
 mod disk;
 
+mod clone;
+mod clone_ends;
 mod du;
 mod fifty;
+mod nodes;
+// The engine tier's, which may use more of them.
+#[allow(dead_code)]
+#[path = "../engine/daemon.rs"]
+mod daemon;
+#[path = "../engine/image.rs"]
+mod image;
+#[path = "../engine/namespace.rs"]
+mod namespace;
+
+#[allow(dead_code)]
+#[path = "../vm/disk.rs"]
+mod served;
+
+mod loops;
+
+mod btrfs;
+mod btrfs_deleted;
+mod btrfs_engine;
+mod subvolumes;

@@ -192,7 +192,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let setup = Setup::new();
     let serve = setup.serve();
     serve.create("a");
-    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "(known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
     let name = "is not allowed: use letters, digits, '_', '.' and '-', beginning with a letter or \
                 digit, at most 200 characters";
     let cases = [

@@ -19,6 +19,9 @@ mod patience;
 mod evidence;
 mod life;
 mod limits;
+mod path;
+mod path_apart;
+mod path_gone;
 mod rootless;
 mod selinux;
 
@@ -38,6 +41,8 @@ mod trash;
 
 mod fixture;
 
+mod clone;
+mod clone_midway;
 mod commands;
 mod discovery;
 mod doctor;
