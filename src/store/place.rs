@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 
-use super::dir::{Identity, Mounts, how};
+use super::dir::{Dir, Identity, Mounts, how};
 use super::error::{Error, Result};
 use super::layout::{FileName, PLACES, RECORD};
 use super::root::Root;
@@ -108,6 +108,11 @@ impl Place {
             Err(Errno::ELOOP) => Err(NoPlace::Link(whole())),
             Err(errno) => Err(failed("openat2", path, errno).into()),
         }
+    }
+
+    /// Returns the directory, to be read.
+    pub fn into_dir(self) -> Dir {
+        Dir { fd: self.fd, path: self.path, probe: None }
     }
 
     /// Returns where it lies, to look for its mounts.

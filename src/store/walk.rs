@@ -1,8 +1,8 @@
 //! Counting what a volume holds, where the kernel does not: a walk through a tree
 //! that a container filled, and may be changing.
 //!
-//! Nothing is followed and no mount is crossed. Of the directories above the one that
-//! is looked at, only the names of what is still to be looked at are remembered.
+//! Nothing is followed and no mount is crossed. Of the directories above only the
+//! names of those in them are remembered that are still to be looked at.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -17,7 +17,6 @@ use nix::sys::stat::{FileStat, fstat, fstatat};
 use super::descent::Descent;
 use super::dir::{self, Dir, Identity, Kind, Mounts};
 use super::error::{Error, Result};
-use super::layout::FileName;
 use super::root::Root;
 
 /// The unit of `st_blocks`, whatever the file system's own is: stat(3type).
@@ -47,32 +46,34 @@ struct Count {
 }
 
 impl Root {
-    /// Walks through the volume `name`, and returns what it holds. What is made or
+    /// Walks through a data directory, and returns what it holds. What is made or
     /// goes in the meantime may be counted or not. It ends early when the root is
     /// given up, or `stop` is set.
     ///
     /// # Errors
     /// The disk refuses, the walk was ended, or a directory was moved away while it
     /// was looked at.
-    pub fn walk(&self, name: &FileName, stop: &AtomicBool) -> Result<Held> {
-        let data = self.open_data(name)?;
+    pub fn walk(&self, data: Dir, stop: &AtomicBool) -> Result<Held> {
         let mut count = Count::default();
+        let mut left = vec![count.add_dir(&data, || self.goes_on(stop))?];
         let mut at = Descent::new(data)?;
-        let mut below = vec![count.add_dir(at.here(), || self.goes_on(stop))?];
-        while let Some(names) = below.last_mut() {
+        while let Some(names) = left.last_mut() {
             let Some(name) = pop(names) else {
-                below.pop();
+                left.pop();
                 at.up()?;
                 continue;
             };
-            match at.here().open_dir_read(&name, Mounts::Stay) {
+            let below = match at.here().open_dir_read(&name, Mounts::Stay) {
+                Ok(below) => below,
                 // It went in the meantime, is no directory any more, or another file
                 // system is mounted there.
-                Err(error) if is_gone(&error) => {}
-                opened => {
-                    at.down(opened?)?;
-                    below.push(count.add_dir(at.here(), || self.goes_on(stop))?);
-                }
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let found = count.add_dir(&below, || self.goes_on(stop))?;
+            if !found.is_empty() {
+                at.down(below)?;
+                left.push(found);
             }
         }
         Ok(count.held)

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
@@ -13,7 +11,7 @@ use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
 use crate::store::layout::volume_data;
-use crate::store::{Held, Usage};
+use crate::store::{self, Held, Usage};
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
 
@@ -104,14 +102,22 @@ impl Driver {
     pub fn walk(&self, name: &VolumeName, stop: &AtomicBool) -> Result<Held, Error> {
         let root = self.checked_root()?;
         let volume = self.existing(&root, name)?;
-        match root.walk(name.file(), stop) {
-            // It is said as it is of a volume that was to be mounted.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.usable(&volume)?;
-                Err(Error::Disk(name.clone(), error))
+        let disk = |error| Error::Disk(name.clone(), error);
+        let data = match volume.place() {
+            Some(path) => {
+                let missing = |why: store::NoPlace| {
+                    Error::Damaged(name.clone(), why.to_string(), path.display().to_string())
+                };
+                Some(self.place(path).map_err(missing)?.into_dir())
             }
-            walked => walked.map_err(|error| Error::Disk(name.clone(), error)),
-        }
+            None => root.data(name.file()).map_err(disk)?,
+        };
+        let Some(data) = data else {
+            // It is said as it is of a volume that was to be mounted.
+            self.usable(&volume)?;
+            return Err(Error::NoSuchVolume(name.to_string()));
+        };
+        root.walk(data, stop).map_err(disk)
     }
 
     /// Returns where the volume `name` is mounted, as far as the processes there

@@ -100,6 +100,7 @@ impl<S: Read + Write> Client<S> {
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!("reading an answer: {error}"),
         }
     }

@@ -176,7 +176,7 @@ fn a_tree_that_changes_is_counted_or_said_to_have_changed() {
     for answer in answers {
         let moved = answer.status == 500
             && answer.body.starts_with(r#"{"Err":"volume db: walk "#)
-            && answer.body.ends_with(": it was moved while it was looked at; ask again\"}");
+            && answer.body.ends_with(": it was moved meanwhile; ask again\"}");
         assert!(answer.status == 200 || moved, "{answer:?}");
     }
     disk.flush();

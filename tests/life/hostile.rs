@@ -213,6 +213,7 @@ fn what_tar_would_unpack_is_unpacked_as_tar_would() {
 fn driver(dir: &Path) -> Arc<Driver> {
     fs::create_dir_all(dir.join("root")).unwrap();
     let driver = Driver::new(volume::Settings {
+        bind_roots: Vec::new(),
         root: Settings {
             path: dir.join("root"),
             state_dir: dir.join("state"),
