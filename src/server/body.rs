@@ -21,7 +21,11 @@ pub(super) async fn pass_over(body: Incoming) {
 
 /// Reads a body that must be a JSON object.
 pub(super) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Failure> {
-    let body = whole(body).await?;
+    parse(&whole(body).await?)
+}
+
+/// Makes of a body what a call needs.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     if body.is_empty() {
         return Err(bad(
             "the request's body is empty, as in a retry of a dropped call: try again".into()
@@ -31,7 +35,7 @@ pub(super) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Failu
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(bad("the request's body is not a JSON object".into()));
     }
-    serde_json::from_slice(&body)
+    serde_json::from_slice(body)
         .map_err(|error| bad(format!("the request's body cannot be used: {error}")))
 }
 

@@ -16,6 +16,7 @@ mod activity;
 pub mod app;
 mod body;
 mod connection;
+mod hear;
 mod listener;
 mod metrics_listener;
 mod reply;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use app::App;
+pub use hear::{Heard, hear};
 pub use listener::Listeners;
 
 use connection::Stream;

@@ -80,7 +80,7 @@ pub(super) async fn answer(
     reply.into_response()
 }
 
-fn endpoint(path: &str) -> Endpoint {
+pub(super) fn endpoint(path: &str) -> Endpoint {
     match path {
         "/Plugin.Activate" => Endpoint::Activate,
         "/VolumeDriver.Create" => Endpoint::Create,
