@@ -56,14 +56,25 @@ fn delete_below(
     }
     let dir = match parent.open_dir_read(name, Mounts::Stay) {
         Ok(dir) => dir,
-        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => {
+            return match error.errno() {
+                Some(Errno::ENOENT) => Ok(()),
+                // A process that still has the tree open has swapped it.
+                Some(Errno::ENOTDIR | Errno::ELOOP) => parent.delete_file(name),
+                _ => Err(error),
+            };
+        }
     };
     let mut first = Ok(());
     dir.each(|name, kind| {
         let deleted = match kind {
             Kind::Dir => delete_below(root, &dir, name, depth + 1, moved),
-            Kind::Other => dir.delete_file(name),
+            Kind::Other => match dir.delete_file(name) {
+                Err(error) if error.errno() == Some(Errno::EISDIR) => {
+                    delete_below(root, &dir, name, depth + 1, moved)
+                }
+                other => other,
+            },
         };
         if first.is_ok() {
             first = deleted;

@@ -26,7 +26,10 @@ mod metrics;
 mod metrics_listen;
 
 mod damaged;
+mod fuzzed;
+mod hostile;
 mod names;
+mod strangers;
 
 mod init;
 mod socket;
