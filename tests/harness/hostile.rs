@@ -126,10 +126,12 @@ impl Swapper {
             for file in ["precious", "below/precious", "below/further/precious"] {
                 fs::write(tree.join(file), "of the volume").unwrap();
             }
-            symlink(sentinel.path(), link).unwrap();
+            let aim =
+                if pair % 2 == 0 { upwards(dir, sentinel.path()) } else { sentinel.path().into() };
+            symlink(&aim, link).unwrap();
             let [file, link] = Self::names("file", "point", pair).map(|name| dir.join(name));
             fs::write(file, "of the volume").unwrap();
-            symlink(sentinel.path().join("precious"), link).unwrap();
+            symlink(aim.join("precious"), link).unwrap();
         }
         let dir = File::open(dir).unwrap();
         let (stop, swaps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -175,6 +177,14 @@ impl Drop for Swapper {
         // It panics nowhere; a test that fails must not wait for a reason.
         let _ended = self.thread.take().map(JoinHandle::join);
     }
+}
+
+/// The way from `dir` to `aim` by `..`: some rules hold only for a way from the top. It
+/// is right in the trash and in `staging/` too, which are as deep as `volumes/`.
+fn upwards(dir: &Path, aim: &Path) -> PathBuf {
+    let common = dir.ancestors().find(|above| aim.starts_with(above)).unwrap();
+    let up = dir.strip_prefix(common).unwrap().components().map(|_| "..");
+    up.collect::<PathBuf>().join(aim.strip_prefix(common).unwrap())
 }
 
 /// Makes a chain of `depth` directories in `dir`, deeper than any path can name, with
