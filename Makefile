@@ -9,9 +9,9 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-export PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -56,6 +56,9 @@ test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 
 test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)
 	@scripts/test host-long
+
+fuzz: ## libFuzzer on each reader of foreign bytes: T=seconds for each, ONLY=target (nightly)
+	@scripts/fuzz
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo

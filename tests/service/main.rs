@@ -29,7 +29,9 @@ mod damaged;
 mod fuzzed;
 mod hostile;
 mod names;
+mod privileges;
 mod strangers;
+mod swapped;
 
 mod init;
 mod socket;
