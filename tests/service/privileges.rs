@@ -99,6 +99,12 @@ fn each_capability_of_the_unit_is_needed() {
     assert_eq!(refused.status, 400, "{}", refused.body);
     serve.stop();
 
+    let serve = with_capabilities(&setup, &without("fsetid"));
+    let answer = create(&serve, "g", &json!({"gid": "6", "mode": "2770"}));
+    assert!(answer.body.contains("fchmod"), "{}", answer.body);
+    assert_eq!(serve.names(), [""; 0]);
+    serve.stop();
+
     let serve = with_capabilities(&setup, &of_the_unit());
     assert_eq!(create(&serve, "a", &json!({"uid": "5", "mode": "0700", "retain": "0"})), done());
     serve.stop();
