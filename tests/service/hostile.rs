@@ -149,10 +149,14 @@ fn many_files_are_deleted_in_the_memory_of_a_few() {
     serve.stop();
 }
 
+/// Puts something into the place of the file at the first path; the second is a tree
+/// outside of the root, or a file there.
+type Plant = fn(&Path, &Path);
+
 /// What somebody puts in the place of a record in the trash, and what is said of it.
 #[test]
 fn an_entry_of_the_trash_with_an_edited_record_is_listed_and_can_go() {
-    let harms: [(&str, fn(&Path, &Path)); 4] = [
+    let harms: [(&str, Plant); 4] = [
         ("a link", |record, sentinel| symlink(sentinel.join("precious"), record).unwrap()),
         ("a fifo", |record, _| mkfifo(record, Mode::S_IRWXU).unwrap()),
         ("a hard link", |record, sentinel| {
@@ -199,7 +203,7 @@ fn what_lies_in_the_new_records_place_is_not_written_to() {
     serve.create("a");
     let volume = setup.root().join("volumes/a");
     for plant in [
-        (|at, to| symlink(to, at).unwrap()) as fn(&Path, &Path),
+        (|at, to| symlink(to, at).unwrap()) as Plant,
         |at, to| fs::hard_link(to, at).unwrap(),
         |at, _| mkfifo(at, Mode::S_IRWXU).unwrap(),
     ] {
