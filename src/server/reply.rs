@@ -83,7 +83,7 @@ impl Failure {
             err: String,
         }
         // A line break would tear the engine's message apart, and a terminal obeys others.
-        let err = self.to_string().replace(char::is_control, " ");
+        let err = self.to_string().replace(['\n', '\r'], " ").replace(char::is_control, "?");
         serde_json::to_vec(&Body { err }).expect("it is text")
     }
 

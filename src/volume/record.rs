@@ -65,7 +65,7 @@ impl Record {
         }
         // The message repeats what it found, and goes to somebody's terminal.
         let unusable = |error: serde_json::Error| {
-            format!("its record cannot be used: {error}").replace(char::is_control, " ")
+            format!("its record cannot be used: {error}").replace(char::is_control, "?")
         };
         let Format { format } = serde_json::from_slice(bytes).map_err(unusable)?;
         if format != FORMAT {
