@@ -14,9 +14,9 @@ STATIC = RUSTFLAGS="-C target-feature=+crt-static $$($(PACKED))" $(CARGO)
 PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 ] \
 	&& echo -C link-arg=-Wl,-z,pack-relative-relocs
 
-export PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -62,6 +62,9 @@ test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 
 test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)
 	@scripts/test host-long
+
+fuzz: ## libFuzzer on each reader of foreign bytes: T=seconds for each, ONLY=target (nightly)
+	@scripts/fuzz
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo

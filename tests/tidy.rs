@@ -222,10 +222,29 @@ fn the_tests_that_the_plugins_document_names_are_there() {
     }
 }
 
+/// A claim has its test beside it, as `tier/module::name`.
+#[test]
+fn the_tests_that_the_documents_name_are_there() {
+    let mut named = 0;
+    for document in ["docs/reliability.md", "docs/security.md"] {
+        let text = fs::read_to_string(document).unwrap();
+        for test in text.split('`').skip(1).step_by(2) {
+            let Some((path, name)) = test.split_once("::") else { continue };
+            let Some((tier, module)) = path.split_once('/') else { continue };
+            let tests = fs::read_to_string(format!("tests/{tier}/{module}.rs"));
+            let tests = tests.unwrap_or_else(|error| panic!("{document}: {test}: {error}"));
+            assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "{document}: {test}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
     let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
         .into_iter()
+        .chain(["SECURITY.md"])
         .chain(["packaging/monitoring/README.md", "examples/README.md"])
         .map(PathBuf::from)
         .collect();

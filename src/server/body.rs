@@ -26,7 +26,11 @@ pub(super) struct Object(Bytes);
 impl Object {
     /// Reads it.
     pub(super) async fn read(body: Incoming) -> Result<Self, Failure> {
-        let body = whole(body).await?;
+        Self::new(whole(body).await?)
+    }
+
+    /// Makes it of what was read.
+    pub(super) fn new(body: Bytes) -> Result<Self, Failure> {
         if body.is_empty() {
             return Err(bad(
                 "the request's body is empty, as in a retry of a dropped call: try again".into(),

@@ -59,10 +59,14 @@ impl Listeners {
     /// is replaced.
     ///
     /// # Errors
-    /// Somebody answers there, something else is there, or the kernel refuses.
+    /// Others may replace what is there, somebody answers there, something else is
+    /// there, or the kernel refuses.
     pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            // Of a path without one, the directory is the one we are in.
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            refuse_shared(&fs::canonicalize(parent)?)?;
         }
         remove_if_stale(path)?;
         // The standard library asks for the longest backlog. dockerd connects
@@ -189,6 +193,32 @@ fn listen_on(listener: StdUnixListener) -> io::Result<UnixListener> {
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Refuses a directory where others may replace the socket: engines would then ask
+/// them. With the sticky bit they may not, and one that everybody may write to is
+/// as bad above it.
+fn refuse_shared(dir: &Path) -> io::Result<()> {
+    let own = nix::unistd::geteuid().as_raw();
+    for above in dir.ancestors() {
+        let file = fs::metadata(above)?;
+        let (mode, owner) = (file.mode() & 0o7777, file.uid());
+        let writers = if above == dir { 0o022 } else { 0o002 };
+        let shown = above.display();
+        if above == dir && owner != own && owner != 0 {
+            return Err(io::Error::other(format!(
+                "the directory {shown} is user {owner}'s, who could put another socket there: run \
+                 'chown {own} {shown}', or give another --socket"
+            )));
+        }
+        if mode & writers != 0 && mode & 0o1000 == 0 {
+            return Err(io::Error::other(format!(
+                "others may write to the directory {shown} ({mode:04o}), and could put another \
+                 socket there: run 'chmod go-w {shown}', or give another --socket"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_stale(path: &Path) -> io::Result<()> {

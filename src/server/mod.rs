@@ -18,6 +18,7 @@ mod archives;
 mod body;
 mod clone;
 mod connection;
+mod hear;
 mod listener;
 mod metrics_listener;
 mod reply;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use app::App;
+pub use hear::{Heard, hear};
 pub use listener::Listeners;
 
 use connection::{Answers, Stream};

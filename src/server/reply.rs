@@ -102,6 +102,18 @@ impl Failure {
         }
     }
 
+    /// Returns the body that tells of it.
+    pub fn to_body(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Told {
+            #[serde(rename = "Err")]
+            err: String,
+        }
+        // A line break would tear the engine's message apart, and a terminal obeys others.
+        let err = self.to_string().replace(['\n', '\r'], " ").replace(char::is_control, "?");
+        serde_json::to_vec(&Told { err }).expect("it is text")
+    }
+
     /// Returns what the failure is counted as.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -149,11 +161,6 @@ impl Reply {
 
     /// Makes the response, or `None` where the connection is to be closed.
     pub fn into_response(self) -> Option<Response<Body>> {
-        #[derive(Serialize)]
-        struct Told {
-            #[serde(rename = "Err")]
-            err: String,
-        }
         match self {
             Self::Answer(body) => Some(response(StatusCode::OK, PLUGIN_JSON, body)),
             Self::Archive(sent) => {
@@ -164,10 +171,7 @@ impl Reply {
                 Some(response)
             }
             Self::Failed(failure) => {
-                // A line break would tear the engine's message apart.
-                let err = failure.to_string().replace(['\n', '\r'], " ");
-                let body = serde_json::to_vec(&Told { err }).expect("it is text");
-                Some(response(failure.status(), PLUGIN_JSON, body))
+                Some(response(failure.status(), PLUGIN_JSON, failure.to_body()))
             }
             Self::Close(_) => None,
         }

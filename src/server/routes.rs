@@ -79,7 +79,7 @@ pub(super) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Option
     reply.into_response()
 }
 
-fn endpoint(path: &str) -> Endpoint {
+pub(super) fn endpoint(path: &str) -> Endpoint {
     match path {
         "/Plugin.Activate" => Endpoint::Activate,
         "/VolumeDriver.Create" => Endpoint::Create,

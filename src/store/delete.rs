@@ -74,8 +74,14 @@ fn delete_below(root: &Root, at: &At<'_>, name: &CStr, moved: &mut Moved) -> Res
     }
     let dir = match parent.open_dir_read(name, Mounts::Stay) {
         Ok(dir) => dir,
-        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => {
+            return match error.errno() {
+                Some(Errno::ENOENT) => Ok(()),
+                // A process that still has the tree open has swapped it.
+                Some(Errno::ENOTDIR | Errno::ELOOP) => parent.delete_file(name),
+                _ => Err(error),
+            };
+        }
     };
     let subvolume = subvolume(&dir);
     if let Some(account) = subvolume
@@ -103,7 +109,12 @@ fn delete_below(root: &Root, at: &At<'_>, name: &CStr, moved: &mut Moved) -> Res
     dir.each(|name, kind| {
         let deleted = match kind {
             Kind::Dir => delete_below(root, &below, name, moved),
-            Kind::Other => dir.delete_file(name),
+            Kind::Other => match dir.delete_file(name) {
+                Err(error) if error.errno() == Some(Errno::EISDIR) => {
+                    delete_below(root, &below, name, moved)
+                }
+                other => other,
+            },
         };
         if first.is_ok() {
             first = deleted;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat2, renameat2};
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, mkdirat, utimensat};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstat, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 
@@ -139,8 +139,15 @@ impl Dir {
     /// Sets the permissions of this directory: the twelve low bits of `mode`.
     pub(super) fn set_mode(&self, mode: u32) -> Result<()> {
         self.step("fchmod", "")?;
-        fchmod(&self.fd, Mode::from_bits_truncate(mode))
-            .map_err(|errno| error("fchmod", &self.path, errno))
+        let fail = |errno| error("fchmod", &self.path, errno);
+        fchmod(&self.fd, Mode::from_bits_truncate(mode)).map_err(fail)?;
+        // Of a group that is not the driver's, the kernel leaves this bit out for who
+        // lacks CAP_FSETID, and says nothing.
+        let set_group_id = Mode::S_ISGID.bits();
+        if mode & set_group_id != 0 && fstat(&self.fd).map_err(fail)?.st_mode & set_group_id == 0 {
+            return Err(fail(Errno::EPERM));
+        }
+        Ok(())
     }
 
     /// Writes this directory's entries to the disk.

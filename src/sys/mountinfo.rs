@@ -158,16 +158,20 @@ pub fn uses(locations: &[Location]) -> io::Result<Vec<Use>> {
     Ok(found)
 }
 
+/// One line of a table.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub struct Mount {
     id: u64,
     device: String,
-    root: PathBuf,
-    mountpoint: PathBuf,
+    /// What is mounted: its path in the file system.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
 }
 
-/// Reads one line: `id parent major:minor root mountpoint options ...`.
-fn parse(line: &[u8]) -> Option<Mount> {
+/// Reads one line: `id parent major:minor root mountpoint options ...`, or returns
+/// `None` where it is none.
+pub fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;

@@ -63,7 +63,10 @@ impl Record {
         struct Format {
             format: u32,
         }
-        let unusable = |error: serde_json::Error| format!("its record cannot be used: {error}");
+        // The message repeats what it found, and goes to somebody's terminal.
+        let unusable = |error: serde_json::Error| {
+            format!("its record cannot be used: {error}").replace(char::is_control, "?")
+        };
         let Format { format } = serde_json::from_slice(bytes).map_err(unusable)?;
         if format != FORMAT {
             return Err(format!("its record has format {format}, and this dirvol knows {FORMAT}"));

@@ -29,7 +29,12 @@ mod metrics;
 mod metrics_listen;
 
 mod damaged;
+mod fuzzed;
+mod hostile;
 mod names;
+mod privileges;
+mod strangers;
+mod swapped;
 
 mod init;
 mod socket;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
@@ -62,6 +62,55 @@ fn the_sockets_directory_is_made_where_it_is_missing() {
         assert_eq!(mode & 0o7777, 0o700, "{dir}");
     }
     serve.stop();
+}
+
+/// Whoever can write to the directory can move the socket away and answer engines.
+#[test]
+fn a_directory_where_others_may_replace_the_socket_is_refused() {
+    let setup = Setup::new();
+    fs::create_dir(setup.root()).unwrap();
+    let dir = setup.path("run");
+    let inner = dir.join("inner");
+    fs::create_dir_all(&inner).unwrap();
+    let give = |dir: &Path, mode, owner| {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+        chown(dir, Some(owner), None).unwrap();
+    };
+    let shown = dir.display();
+    let writable = |mode: &str| {
+        format!(
+            "others may write to the directory {shown} ({mode}), and could put another socket \
+             there: run 'chmod go-w {shown}', or give another --socket"
+        )
+    };
+    let owned = format!(
+        "the directory {shown} is user 65534's, who could put another socket there: run 'chown 0 \
+         {shown}', or give another --socket"
+    );
+    let cases = [
+        (0o777, 0, &dir, writable("0777")),
+        (0o770, 0, &dir, writable("0770")),
+        (0o702, 0, &dir, writable("0702")),
+        (0o700, 65_534, &dir, owned.clone()),
+        (0o1777, 65_534, &dir, owned),
+        // Above it too: the whole directory can be replaced.
+        (0o777, 0, &inner, writable("0777")),
+    ];
+    for (mode, owner, at, why) in cases {
+        give(&dir, mode, owner);
+        let socket = at.join("dirvol.sock");
+        let refused = failure(&format!("{}: {why}", socket.display()));
+        assert_eq!(run(&mut serve_on(&setup, &socket)), refused, "{mode:o} {owner}");
+        assert!(!socket.exists(), "{mode:o} {owner}");
+    }
+    // With the sticky bit nobody replaces what is another's, as in /tmp.
+    for (mode, at) in [(0o755, &dir), (0o700, &dir), (0o1777, &dir), (0o775, &inner)] {
+        give(&dir, mode, 0);
+        let socket = at.join("dirvol.sock");
+        symlink(&socket, setup.socket()).unwrap();
+        setup.start_with(serve_on(&setup, &socket)).stop();
+        fs::remove_file(setup.socket()).unwrap();
+    }
 }
 
 #[test]
