@@ -131,6 +131,7 @@ impl Driver {
         // First what nobody can want back: it may be all the space that is needed.
         sweep(&root, &mut report);
         if let Err(failed) = self.purge_due(&root, &mut report) {
+            self.give_up_if_unsynced(&root);
             report.failed.push(failed);
         }
         sweep(&root, &mut report);
