@@ -244,14 +244,13 @@ impl Driver {
                 }
                 done => return done,
             };
-            let short = root.space().is_ok_and(is_short);
             if !swept {
                 // What was discarded may be all the space that is needed.
                 swept = true;
-                let _told_by_the_collector = root.sweep();
+                self.free_what_is_discarded(root);
                 continue;
             }
-            last = !short;
+            last = !root.space().is_ok_and(is_short);
             if !self.make_room(root) {
                 return Err(error);
             }

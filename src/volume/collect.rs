@@ -140,10 +140,18 @@ impl Driver {
 
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
+        let is_low = || root.space().is_ok_and(is_low);
+        let mut low = is_low();
+        if low {
+            // What was just deleted may be all the space that is needed. Some file
+            // systems count it as free only when that was written.
+            root.sync_file_system().map_err(|error| error.to_string())?;
+            low = is_low();
+        }
         for entry in root.trash().map_err(|error| error.to_string())? {
             let reason = if self.is_expired(root, &entry) {
                 Reason::Expired
-            } else if root.space().is_ok_and(is_low) {
+            } else if low {
                 Reason::LowSpace
             } else {
                 continue;
@@ -151,10 +159,10 @@ impl Driver {
             if purge(root, &entry)? {
                 report.purged.push((entry, reason));
             }
-            if reason == Reason::LowSpace {
+            if low {
                 sweep(root, report);
-                // Some file systems count space as free only when it was written.
                 root.sync_file_system().map_err(|error| error.to_string())?;
+                low = is_low();
             }
         }
         Ok(())
@@ -165,13 +173,20 @@ impl Driver {
     pub(super) fn make_room(&self, root: &Root) -> bool {
         let entries = root.trash().unwrap_or_default();
         let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
-        // Ignoring what could not be deleted: the operation finds that out.
-        let _stuck = root.sweep();
+        self.free_what_is_discarded(root);
         let found = purged.is_some();
         // The collector tells of it.
         self.collector.work().purged.extend(purged);
         self.collector.wake();
         found
+    }
+
+    /// Deletes what was discarded, for an operation that found the disk full.
+    pub(super) fn free_what_is_discarded(&self, root: &Root) {
+        // Ignoring what could not be deleted, or written: the operation finds that out.
+        let _stuck = root.sweep();
+        // Some file systems count space as free only when it was written.
+        let _unwritten = root.sync_file_system();
     }
 
     /// Has the collector look whether the trash must give way, where space is low,

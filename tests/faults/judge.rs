@@ -52,7 +52,12 @@ impl Ends {
 
     /// Judges what `operation` left, whose root was opened again, and makes it once
     /// more.
-    pub fn judge(&self, operation: &Operation, world: &mut World, ending: &Ending) -> Result<(), String> {
+    pub fn judge(
+        &self,
+        operation: &Operation,
+        world: &mut World,
+        ending: &Ending,
+    ) -> Result<(), String> {
         let done = matches!(ending.answer, Some(Ok(())));
         if let Some(Err(why)) = &ending.answer
             && (why.is_empty() || why.contains('\n'))
@@ -64,7 +69,11 @@ impl Ends {
             return Err(format!("could not be swept: {:?}", report.failed));
         }
         // What could not be deleted is left to the next opening of the root.
-        let is_left = |line: &String| !ending.reopened && line.starts_with("staging/") && line.len() > "staging/ 0700 0:0".len();
+        let is_left = |line: &String| {
+            !ending.reopened
+                && line.starts_with("staging/")
+                && line.len() > "staging/ 0700 0:0".len()
+        };
         let gave_way = |lines: Vec<String>| -> Vec<String> {
             lines.into_iter().filter(|line| !line.starts_with("trash/old~")).collect()
         };
@@ -78,8 +87,7 @@ impl Ends {
             .filter(|line| done || !line.contains("/volume.json.new "))
             .filter(|line| !is_left(line))
             .collect();
-        let is_legal =
-            operation.outcomes.iter().any(|outcome| is(&found, &self.legal(outcome)));
+        let is_legal = operation.outcomes.iter().any(|outcome| is(&found, &self.legal(outcome)));
         if done && !is(&found, &self.done) {
             return Err(format!("it answered success, and left {}", differing(&found, &self.done)));
         }

@@ -19,10 +19,41 @@ mod harness;
 #[allow(dead_code)]
 mod expect;
 
+#[path = "../service/mounts.rs"]
+#[allow(dead_code)]
+mod mounts;
+
+mod disk;
 mod judge;
 mod operations;
 mod strace;
 mod world;
 
+mod full;
 mod steps;
 mod syscalls;
+
+/// Makes a test of each scenario on each file system.
+#[macro_export]
+macro_rules! on_each_file_system {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            use $crate::disk::FileSystem;
+
+            #[test]
+            fn on_ext4() {
+                super::$scenario(FileSystem::Ext4);
+            }
+
+            #[test]
+            fn on_xfs() {
+                super::$scenario(FileSystem::Xfs);
+            }
+
+            #[test]
+            fn on_btrfs() {
+                super::$scenario(FileSystem::Btrfs);
+            }
+        }
+    )+};
+}

@@ -102,12 +102,10 @@ fn all(steps: usize) -> impl Iterator<Item = (usize, Again, Fault)> {
         lasting.into_iter().map(move |lasting| Fault::Fails(errno, lasting))
     });
     let once = ERRORS.map(|errno| (Again::Same, Fault::Fails(errno, Lasting::Once)));
-    let ways: Vec<(Again, Fault)> = errors
-        .chain([Fault::Crash])
-        .map(|fault| (Again::Another, fault))
-        .chain(once)
-        .collect();
-    (0..steps).flat_map(move |at| ways.clone().into_iter().map(move |(again, fault)| (at, again, fault)))
+    let ways: Vec<(Again, Fault)> =
+        errors.chain([Fault::Crash]).map(|fault| (Again::Another, fault)).chain(once).collect();
+    (0..steps)
+        .flat_map(move |at| ways.clone().into_iter().map(move |(again, fault)| (at, again, fault)))
 }
 
 fn steps_of(operation: &Operation) -> Vec<(&'static str, PathBuf)> {

@@ -16,8 +16,7 @@ const DISK: &str = "trace=%file,%desc";
 
 /// What cannot fail in a way that says something of the disk, or has nothing to do
 /// with it.
-const PASSED_OVER: [&str; 7] =
-    ["close", "execve", "mmap", "dup", "dup3", "fcntl", "epoll_ctl"];
+const PASSED_OVER: [&str; 7] = ["close", "execve", "mmap", "dup", "dup3", "fcntl", "epoll_ctl"];
 
 /// A system call: its name, and which of that name it is in its thread.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +109,8 @@ pub fn calls(output: &Path, top: &Path) -> Vec<Nth> {
         let count = counts.entry((thread.to_owned(), name.to_owned())).or_default();
         *count += 1;
         let nth = Nth { name: name.to_owned(), number: *count };
-        let is_disk = rest.contains(&format!("{top}/root")) || rest.contains(&format!("{top}/state"));
+        let is_disk =
+            rest.contains(&format!("{top}/root")) || rest.contains(&format!("{top}/state"));
         if is_disk && !PASSED_OVER.contains(&name) && !calls.contains(&nth) {
             calls.push(nth);
         }

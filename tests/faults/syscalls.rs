@@ -106,19 +106,21 @@ fn all(operation: &'static Operation) -> Vec<Case> {
     let mut world = World::before(operation);
     let tracing = Tracing { output: world.setup.path("trace"), inject: None };
     assert_eq!(make(operation, &mut world, &tracing), Some(Ok(())), "{}", operation.name);
-    let calls: BTreeSet<Nth> =
-        calls(&tracing.output, world.setup.dir.path()).into_iter().collect();
+    let calls: BTreeSet<Nth> = calls(&tracing.output, world.setup.dir.path()).into_iter().collect();
     assert!(!calls.is_empty(), "{} made no call", operation.name);
     let injected = |nth: &Nth| if changes(&nth.name) { &INJECTED[..] } else { &INJECTED[..2] };
     calls
         .into_iter()
-        .flat_map(|nth| injected(&nth).iter().map(move |injected| (operation, nth.clone(), *injected)))
+        .flat_map(|nth| {
+            injected(&nth).iter().map(move |injected| (operation, nth.clone(), *injected))
+        })
         .collect()
 }
 
 /// Whether a call of that name may change something.
 fn changes(name: &str) -> bool {
-    let changing = ["mkdir", "open", "write", "sync", "rename", "unlink", "chmod", "chown", "utime"];
+    let changing =
+        ["mkdir", "open", "write", "sync", "rename", "unlink", "chmod", "chown", "utime"];
     changing.iter().any(|part| name.contains(part))
 }
 
@@ -131,8 +133,7 @@ fn case(
     injected: Injected,
 ) -> Result<bool, String> {
     let mut world = World::before(operation);
-    let tracing =
-        Tracing { output: world.setup.path("trace"), inject: Some((nth, injected)) };
+    let tracing = Tracing { output: world.setup.path("trace"), inject: Some((nth, injected)) };
     let answer = make(operation, &mut world, &tracing);
     // One that is killed may be so before strace has written of it.
     let hit = answer.is_none() || was_injected(&tracing.output);

@@ -30,8 +30,8 @@ fn create(plugged: &Plugged) {
 #[test]
 fn the_variant_for_limits_asks_for_one_capability_more_and_for_nothing_else() {
     assert_eq!(config(""), fs::read(bundle().join("../../config.json")).unwrap());
-    let [mut without, with] = ["", "1"]
-        .map(|quota| -> Value { serde_json::from_slice(&config(quota)).unwrap() });
+    let [mut without, with] =
+        ["", "1"].map(|quota| -> Value { serde_json::from_slice(&config(quota)).unwrap() });
     without["linux"]["capabilities"] = json!(["CAP_SYS_ADMIN"]);
     assert_eq!(with, without);
 }
