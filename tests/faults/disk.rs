@@ -32,7 +32,7 @@ impl FileSystem {
 
     fn mkfs(self) -> Command {
         let (mkfs, options): (_, &[&str]) = match self {
-            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0"]),
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0", "-e", "remount-ro"]),
             Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
             Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
         };
@@ -77,6 +77,15 @@ impl Disk {
         run(Command::new("umount").arg("--lazy").arg(&self.at));
         let backing = format!("/sys/block/{device}/loop/backing_file");
         eventually("the disk is let go", || (!Path::new(&backing).exists()).then_some(()));
+    }
+
+    /// Mends it, while it is not mounted, as is done at a boot.
+    pub fn mend(&self) {
+        if self.fs == FileSystem::Ext4 {
+            // It exits with 1 where it mended something.
+            let mended = Command::new("e2fsck").arg("-fy").arg(&self.image).output().unwrap();
+            assert!(matches!(mended.status.code(), Some(0 | 1)), "{mended:?}");
+        }
     }
 
     /// Checks it, while it is not mounted, with the file system's own tool.

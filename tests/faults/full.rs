@@ -1,15 +1,16 @@
 //! Disks that are filled to the last block and the last file, by their own users.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::disk::{Disk, FileSystem, fill, fill_with_files, take_an_eighth};
 use crate::expect::{done, failed, named, with_options};
-use crate::harness::{DONE, Serve, Setup, eventually};
+use crate::harness::{DONE, Serve, eventually};
 use crate::mounts::in_own_mounts;
 use crate::on_each_file_system;
+use crate::world::in_memory;
 
 /// How an answer ends that could not be given for want of space.
 const FULL: &str = "No space left on device (os error 28); free space or inodes on that disk\"}";
@@ -42,7 +43,7 @@ fn on_a_full_disk(fs: FileSystem, test: impl FnOnce(&Disk, &Serve) + Send) {
 }
 
 fn on_a_small_disk(fs: FileSystem, test: impl FnOnce(&Disk, &Serve) + Send) {
-    let setup = Setup::new();
+    let setup = in_memory();
     in_own_mounts(|| {
         let disk = Disk::new(fs, setup.path("image"), setup.root());
         let serve = setup.serve();
@@ -62,7 +63,7 @@ fn on_a_small_disk(fs: FileSystem, test: impl FnOnce(&Disk, &Serve) + Send) {
     });
 }
 
-fn data(disk: &Disk, name: &str) -> std::path::PathBuf {
+fn data(disk: &Disk, name: &str) -> PathBuf {
     disk.at.join("volumes").join(name).join("data")
 }
 
@@ -124,6 +125,26 @@ fn a_create_without_room(fs: FileSystem) {
         eventually("its space is free", || (disk.free() >= 10).then_some(()));
         serve.create("another");
         assert_eq!(serve.names(), ["another", "third"]);
+    });
+}
+
+#[test]
+fn an_ext4_without_a_file_left_is_given_those_of_the_oldest_entry() {
+    on_a_small_disk(FileSystem::Ext4, |disk, serve| {
+        let all = data(disk, "full").join("all");
+        fs::create_dir(&all).unwrap();
+        let full = (0..).find(|number| File::create(all.join(format!("{number}"))).is_err());
+        assert!(full.is_some());
+        serve.remove("third");
+        assert_eq!(removed(&disk.at), ["first", "second", "third"]);
+        serve.create("another");
+        assert_eq!(removed(&disk.at), ["second", "third"]);
+        serve.remove("full");
+        eventually("its files are gone", || {
+            fs::read_dir(disk.at.join("staging")).unwrap().next().is_none().then_some(())
+        });
+        assert_eq!(removed(&disk.at), ["second", "third"]);
+        assert_eq!(serve.names(), ["another"]);
     });
 }
 

@@ -29,6 +29,7 @@ mod operations;
 mod strace;
 mod world;
 
+mod failing;
 mod full;
 mod steps;
 mod syscalls;

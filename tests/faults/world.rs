@@ -133,7 +133,7 @@ impl World {
 }
 
 /// Lies in memory where there is some: syncs cost nothing there.
-fn in_memory() -> Setup {
+pub fn in_memory() -> Setup {
     let mut setup = Setup::new().log_level("warn");
     let memory = tempfile::Builder::new().prefix("dirvol-test-").tempdir_in("/dev/shm");
     if let Ok(dir) = memory {
