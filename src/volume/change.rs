@@ -244,13 +244,14 @@ impl Driver {
                 }
                 done => return done,
             };
+            let short = root.space().is_ok_and(is_short);
             if !swept {
                 // What was discarded may be all the space that is needed.
                 swept = true;
-                self.free_what_is_discarded(root);
+                let _told_by_the_collector = root.sweep();
                 continue;
             }
-            last = !root.space().is_ok_and(is_short);
+            last = !short;
             if !self.make_room(root) {
                 return Err(error);
             }

@@ -49,7 +49,7 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct Work {
     announced: bool,
-    /// Whether a root was opened since the last collection.
+    /// Whether a root was opened since its names were brought in line.
     opened: bool,
     /// What operations purged because they found the disk full.
     purged: Vec<TrashName>,
@@ -124,6 +124,8 @@ impl Driver {
             && let Err(error) = self.reconcile(&root)
         {
             report.failed.push(format!("the names in the state directory: {error}"));
+            // Until they are, one that is missing there would be said not to exist.
+            self.collector.work().opened = true;
         }
         if self.collector.is_time_to_note() {
             self.note_uses(&root);
@@ -140,15 +142,16 @@ impl Driver {
 
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
+        let entries = root.trash().map_err(|error| error.to_string())?;
         let is_low = || root.space().is_ok_and(is_low);
-        let mut low = is_low();
+        let mut low = !entries.is_empty() && is_low();
         if low {
             // What was just deleted may be all the space that is needed. Some file
             // systems count it as free only when that was written.
             root.sync_file_system().map_err(|error| error.to_string())?;
             low = is_low();
         }
-        for entry in root.trash().map_err(|error| error.to_string())? {
+        for entry in entries {
             let reason = if self.is_expired(root, &entry) {
                 Reason::Expired
             } else if low {
@@ -173,20 +176,13 @@ impl Driver {
     pub(super) fn make_room(&self, root: &Root) -> bool {
         let entries = root.trash().unwrap_or_default();
         let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
-        self.free_what_is_discarded(root);
+        // Ignoring what could not be deleted: the operation finds that out.
+        let _stuck = root.sweep();
         let found = purged.is_some();
         // The collector tells of it.
         self.collector.work().purged.extend(purged);
         self.collector.wake();
         found
-    }
-
-    /// Deletes what was discarded, for an operation that found the disk full.
-    pub(super) fn free_what_is_discarded(&self, root: &Root) {
-        // Ignoring what could not be deleted, or written: the operation finds that out.
-        let _stuck = root.sweep();
-        // Some file systems count space as free only when it was written.
-        let _unwritten = root.sync_file_system();
     }
 
     /// Has the collector look whether the trash must give way, where space is low,

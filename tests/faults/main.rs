@@ -31,6 +31,7 @@ mod world;
 
 mod failing;
 mod full;
+mod names;
 mod steps;
 mod syscalls;
 
