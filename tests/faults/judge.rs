@@ -4,7 +4,7 @@ use std::fs;
 
 use dirvol::volume::Health;
 
-use crate::operations::{On, Operation, Outcome};
+use crate::operations::{Operation, Outcome};
 use crate::world::World;
 
 /// The listings between which an operation leads.
@@ -68,25 +68,20 @@ impl Ends {
         if !report.failed.is_empty() {
             return Err(format!("could not be swept: {:?}", report.failed));
         }
-        // What could not be deleted is left to the next opening of the root.
-        let is_left = |line: &String| {
-            !ending.reopened
-                && line.starts_with("staging/")
-                && line.len() > "staging/ 0700 0:0".len()
-        };
         let gave_way = |lines: Vec<String>| -> Vec<String> {
             lines.into_iter().filter(|line| !line.starts_with("trash/old~")).collect()
         };
         let is = |found: &[String], legal: &[String]| {
             found == legal || ending.full && found == gave_way(legal.to_vec())
         };
-        // A record that has not got its name yet is nobody's; the next one replaces it.
-        let found: Vec<String> = world
-            .listing()
-            .into_iter()
-            .filter(|line| done || !line.contains("/volume.json.new "))
-            .filter(|line| !is_left(line))
-            .collect();
+        let is_nobodys = |line: &String| {
+            // A record that has not got its name yet: the next one replaces it.
+            !done && line.contains("/volume.json.new ")
+                // What could not be deleted is left to the next opening of the root.
+                || !ending.reopened && is_staged(line)
+        };
+        let mut found = world.listing();
+        found.retain(|line| !is_nobodys(line));
         let is_legal = operation.outcomes.iter().any(|outcome| is(&found, &self.legal(outcome)));
         if done && !is(&found, &self.done) {
             return Err(format!("it answered success, and left {}", differing(&found, &self.done)));
@@ -146,7 +141,7 @@ fn differing(found: &[String], expected: &[String]) -> String {
     [only(found, expected, '+'), only(expected, found, '-')].concat().join("; ")
 }
 
-/// Whether an operation is made on a driver that serves the root already.
-pub fn is_served(operation: &Operation) -> bool {
-    operation.on == On::Served
+/// Whether a line of a listing is of what is being built or deleted.
+fn is_staged(line: &str) -> bool {
+    line.strip_prefix("staging/").is_some_and(|rest| !rest.starts_with(' '))
 }

@@ -263,6 +263,7 @@ pub fn parsed(options: &[(&str, &str)]) -> Options {
     Options::parse(options.iter().copied(), Fixture::Off).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are passed by value")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }

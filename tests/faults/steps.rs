@@ -11,8 +11,8 @@ use std::thread;
 use dirvol::store::Step;
 use nix::errno::Errno;
 
-use crate::judge::{Ending, Ends, is_served};
-use crate::operations::{OPERATIONS, Operation};
+use crate::judge::{Ending, Ends};
+use crate::operations::{OPERATIONS, On, Operation};
 use crate::world::World;
 
 /// What happens at a step.
@@ -142,10 +142,15 @@ fn case(
     };
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     let lost = world.driver().unavailable();
+    if let (Fault::Fails(errno, _), Some(Err(why))) = (fault, &answer)
+        && !why.contains(&io::Error::from(errno).to_string())
+    {
+        return Err(format!("the answer does not say what failed: {why}"));
+    }
     if !seen.retried.is_empty() {
         return Err(format!("synced again: {:?}", seen.retried));
     }
-    if is_served(operation)
+    if operation.on == On::Served
         && let Some(path) = seen.unsynced.iter().find(|path| ends_the_root(&world.root(), path))
     {
         let refused = world.driver().list().is_err();

@@ -43,7 +43,12 @@ fn whichever_system_call_of_the_real_binary_fails_a_volume_is_there_wholly_or_no
     );
     let ends: BTreeMap<&str, Ends> =
         real().map(|operation| (operation.name, Ends::of(operation))).collect();
-    let mut cases: Vec<Case> = real().flat_map(all).collect();
+    let (mut cases, mut counts) = (Vec::new(), BTreeMap::new());
+    for operation in real() {
+        let (calls, all) = all(operation);
+        counts.insert(operation.name, (calls, all.len()));
+        cases.extend(all);
+    }
     let of_all = cases.len();
     if env::var("FAULTS").as_deref() != Ok("all") {
         cases = sample(cases, seed);
@@ -67,6 +72,7 @@ fn whichever_system_call_of_the_real_binary_fails_a_volume_is_there_wholly_or_no
     });
     let (failures, hit) = (failures.into_inner().unwrap(), hit.into_inner().unwrap());
     println!("{tried} cases of {of_all}, FAULTS_SEED={seed}; {hit} were injected as recorded");
+    println!("system calls and cases of each operation: {counts:?}");
     assert!(
         failures.is_empty(),
         "{} of {tried}, FAULTS_SEED={seed}:\n{}",
@@ -101,20 +107,18 @@ fn sample(mut cases: Vec<Case>, seed: u64) -> Vec<Case> {
     drawn
 }
 
-/// All cases of an operation.
-fn all(operation: &'static Operation) -> Vec<Case> {
+/// How many system calls an operation has on the disk, and the cases that those make.
+fn all(operation: &'static Operation) -> (usize, Vec<Case>) {
     let mut world = World::before(operation);
     let tracing = Tracing { output: world.setup.path("trace"), inject: None };
     assert_eq!(make(operation, &mut world, &tracing), Some(Ok(())), "{}", operation.name);
     let calls: BTreeSet<Nth> = calls(&tracing.output, world.setup.dir.path()).into_iter().collect();
     assert!(!calls.is_empty(), "{} made no call", operation.name);
     let injected = |nth: &Nth| if changes(&nth.name) { &INJECTED[..] } else { &INJECTED[..2] };
-    calls
-        .into_iter()
-        .flat_map(|nth| {
-            injected(&nth).iter().map(move |injected| (operation, nth.clone(), *injected))
-        })
-        .collect()
+    let cases = calls.iter().flat_map(|nth| {
+        injected(nth).iter().map(move |injected| (operation, nth.clone(), *injected))
+    });
+    (calls.len(), cases.collect())
 }
 
 /// Whether a call of that name may change something.
