@@ -100,6 +100,9 @@ run: ## serve ./target/run by hand, until Ctrl-C
 bench: ## size, memory, start and List, as a table
 	$(STATIC) bench --target $(TARGET) --bench footprint
 
+bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)
+	@scripts/bench-clone $(BINARY)
+
 setup: ## install what the tests need (Debian, Ubuntu)
 	@scripts/setup test
 

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyperlocal::{UnixClientExt, UnixConnector};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +32,7 @@ const LONGEST_PATH: usize = 107;
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the calls may take that are many calls in one.
+/// How long the calls may take that are many calls in one, copy a volume, or walk.
 const LONG_LIMIT: Duration = Duration::from_secs(3600);
 
 /// What the kernel says to those who may not connect, strerror(3).
@@ -138,7 +139,7 @@ impl Client {
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
         let limit = match method {
-            "Dirvol.Prune" | "Dirvol.TrashPurge" => LONG_LIMIT,
+            "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge" | "Dirvol.Usage" => LONG_LIMIT,
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);
@@ -197,25 +198,28 @@ fn send(
         let why = format!("{start:.60}... is too long for the path of a socket");
         return Err(Error::Unreachable(why));
     }
-    let uri: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
     let request = Request::builder()
         .method(method)
-        .uri(uri)
+        .uri(target)
+        // Go's servers refuse a request that names no host.
+        .header(HOST, "localhost")
         .body(Full::<Bytes>::from(body))
-        .expect("a method and a URI make a request");
+        .expect("a method and a path make a request");
+    let unanswered = |error: hyper::Error| {
+        let why = innermost(&error);
+        Error::Failed(format!(
+            "the connection at {shown} was closed without an answer: {why}; see the log there"
+        ))
+    };
     let exchange = async {
-        let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::unix();
-        let response = client.request(request).await.map_err(|error| {
-            let connecting = error.is_connect();
-            let why = innermost(&error);
-            match connecting {
-                true => Error::Unreachable(format!("cannot connect to {shown}: {why}")),
-                false => Error::Failed(format!(
-                    "the connection at {shown} was closed without an answer: {why}; see the log \
-                     there"
-                )),
-            }
-        })?;
+        let stream = tokio::net::UnixStream::connect(socket)
+            .await
+            .map_err(|why| Error::Unreachable(format!("cannot connect to {shown}: {why}")))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(unanswered)?;
+        // It runs until the reactor ends, and the sender is told of its failure.
+        drop(tokio::spawn(connection));
+        let response = sender.send_request(request).await.map_err(unanswered)?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.map_err(|error| {
             let why = innermost(&error);

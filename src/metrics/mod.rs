@@ -31,6 +31,8 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.Clone`
+    DirvolClone,
     /// `/Dirvol.List`
     DirvolList,
     /// `/Dirvol.Holders`
@@ -39,6 +41,8 @@ pub enum Endpoint {
     DirvolRemove,
     /// `/Dirvol.Set`
     DirvolSet,
+    /// `/Dirvol.Progress`
+    DirvolProgress,
     /// `/Dirvol.Prune`
     DirvolPrune,
     /// `/Dirvol.TrashList`
@@ -47,6 +51,8 @@ pub enum Endpoint {
     DirvolTrashRestore,
     /// `/Dirvol.TrashPurge`
     DirvolTrashPurge,
+    /// `/Dirvol.Usage`
+    DirvolUsage,
     /// Everything else.
     Other,
 }
@@ -62,7 +68,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 18] = [
+const ENDPOINTS: [(Endpoint, &str); 21] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -72,14 +78,17 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolClone, "dirvol_clone"),
     (Endpoint::DirvolList, "dirvol_list"),
     (Endpoint::DirvolHolders, "dirvol_holders"),
     (Endpoint::DirvolRemove, "dirvol_remove"),
     (Endpoint::DirvolSet, "dirvol_set"),
+    (Endpoint::DirvolProgress, "dirvol_progress"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
+    (Endpoint::DirvolUsage, "dirvol_usage"),
     (Endpoint::Other, "other"),
 ];
 
@@ -101,10 +110,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
             Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
-            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList | Self::Other => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
+            Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
         }
     }
 }

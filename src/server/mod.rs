@@ -15,12 +15,14 @@
 mod activity;
 pub mod app;
 mod body;
+mod clone;
 mod connection;
 mod listener;
 mod metrics_listener;
 mod reply;
 mod routes;
 mod scrape;
+mod usage;
 mod verbs;
 mod wire;
 
@@ -33,7 +35,7 @@ use tokio::sync::{mpsc, watch};
 pub use app::App;
 pub use listener::Listeners;
 
-use connection::Stream;
+use connection::{Answers, Stream};
 
 /// How long the exit waits for answers. A disk that hangs holds up no exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
@@ -60,7 +62,7 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
     let spawn = |stream: Stream| {
         let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
         tokio::spawn(async move {
-            connection::serve(stream, app, draining).await;
+            connection::serve(stream, Answers::Calls, app, draining).await;
             drop(alive);
         });
     };

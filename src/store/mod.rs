@@ -8,6 +8,7 @@
 //!   volumes/<name>/data/             what containers see
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
+//!   places/<name>                   which volumes are directories elsewhere: at least these
 //! <state-dir>/root-id, seen/<name>   which root was served last, and its names, with
 //!                                  the time of their last use for that of the file
 //! ```
@@ -44,13 +45,20 @@
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
+mod account;
+mod bytes;
+mod copy;
 mod delete;
+mod descent;
 pub mod dir;
 pub mod error;
 mod label;
 pub mod layout;
+mod links;
 mod marker;
+mod node;
 mod open_error;
+mod place;
 mod quota;
 mod read_only;
 pub mod root;
@@ -59,18 +67,24 @@ pub mod state;
 mod trash;
 mod verbs;
 mod volumes;
+mod walk;
 
+pub use account::Usage;
+pub use copy::{Copied, Job, Method, Progress};
+pub use dir::Dir;
 pub use error::{Error, Result};
 pub use layout::{FileName, TrashName};
 pub use marker::Scope;
 pub use open_error::OpenError;
+pub use place::{Footprint, NoPlace, Place};
 pub use quota::NoLimits;
 pub use read_only::{Entry, ReadOnly};
 pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
-pub use verbs::{Probe, Step};
-pub use volumes::{Commit, Ownership, Stored};
+pub use verbs::{Probe, SNAPSHOT, Step};
+pub use volumes::{Commit, Contents, Ownership, Stored};
+pub use walk::{Held, WALK};
 
 pub use crate::sys::quota::Amount;

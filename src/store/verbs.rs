@@ -7,6 +7,7 @@
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use super::dir::{Dir, Mounts, error, how};
 use super::error::{Error, Result};
 use super::layout::FileName;
+use crate::sys::btrfs;
 
 /// One change of the disk that is about to be made.
 #[derive(Debug)]
@@ -33,12 +35,65 @@ pub struct Step<'a> {
 /// Sees every change before it is made, and makes it fail by returning an error.
 pub type Probe = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
 
+/// The operation that makes a snapshot, in errors.
+pub const SNAPSHOT: &str = "snapshot";
+
 impl Dir {
     /// Makes the directory `name`, for the owner alone.
     pub(super) fn make_dir(&self, name: &str) -> Result<()> {
         self.step("mkdirat", name)?;
         mkdirat(&self.fd, name, Mode::S_IRWXU)
             .map_err(|errno| error("mkdirat", &self.path.join(name), errno))
+    }
+
+    /// Makes the directory `name`, for the owner alone, and opens it.
+    pub(super) fn make_dir_open(&self, name: &CStr) -> Result<Dir> {
+        self.step("mkdirat", shown(name))?;
+        mkdirat(&self.fd, name, Mode::S_IRWXU)
+            .map_err(|errno| error("mkdirat", &self.path.join(shown(name)), errno))?;
+        self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes `name` a snapshot of the subvolume of btrfs that `source` is, and opens it.
+    pub(super) fn take_snapshot(&self, source: &Dir, name: &CStr) -> Result<Dir> {
+        self.step(SNAPSHOT, shown(name))?;
+        let fail = |source| Error { op: SNAPSHOT, path: self.path.join(shown(name)), source };
+        btrfs::snapshot(source.as_fd(), self.as_fd(), name).map_err(fail)?;
+        self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes the empty subvolume `name` of btrfs, for the owner alone and otherwise as
+    /// a directory would be made, and opens it.
+    pub(super) fn make_subvolume_open(&self, name: &CStr) -> Result<Dir> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_CREATE_V2";
+        self.step(OP, shown(name))?;
+        let fail = |source| Error { op: OP, path: self.path.join(shown(name)), source };
+        btrfs::create_subvolume(self.fd.as_fd(), name).map_err(fail)?;
+        let made = self.open_dir_read(name, Mounts::Stay)?;
+        fchmod(&made.fd, Mode::S_IRWXU).map_err(|errno| fail(errno.into()))?;
+        btrfs::inherit(self.fd.as_fd(), made.fd.as_fd()).map_err(fail)?;
+        Ok(made)
+    }
+
+    /// Deletes the subvolume `name`, which was read from this directory, with all that
+    /// is in it, at once.
+    pub(super) fn delete_subvolume(&self, name: &CStr) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SNAP_DESTROY";
+        self.step(OP, shown(name))?;
+        btrfs::destroy(self.fd.as_fd(), name).map_err(|source| {
+            let path = self.path.join(shown(name));
+            Error { op: OP, path, source }
+        })
+    }
+
+    /// Lets what is in this subvolume be changed.
+    pub(super) fn make_writable(&self) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_SETFLAGS";
+        self.step(OP, "")?;
+        btrfs::make_writable(self.fd.as_fd()).map_err(|source| {
+            let path = self.path.clone();
+            Error { op: OP, path, source }
+        })
     }
 
     /// Writes a new file `name`, for the owner alone, without syncing it.
@@ -93,9 +148,10 @@ impl Dir {
         fsync(&self.fd).map_err(|errno| error("fsync", &self.path, errno))
     }
 
-    /// Writes everything of the file system to the disk, so that the space of
-    /// what was deleted is counted as free.
+    /// Writes everything of the file system to the disk. It fails where anything could
+    /// not be written since this directory was opened (Linux 5.8).
     pub(super) fn sync_file_system(&self) -> Result<()> {
+        self.step("syncfs", "")?;
         syncfs(&self.fd).map_err(|errno| error("syncfs", &self.path, errno))
     }
 
@@ -132,10 +188,7 @@ impl Dir {
     }
 
     fn delete<P: ?Sized + nix::NixPath>(&self, name: &P, flags: UnlinkatFlags) -> Result<()> {
-        let shown = || {
-            name.with_nix_path(|name| OsString::from_vec(name.to_bytes().to_vec()))
-                .unwrap_or_default()
-        };
+        let shown = || name.with_nix_path(shown).unwrap_or_default();
         if self.probe.is_some() {
             self.step("unlinkat", shown())?;
         }
@@ -147,7 +200,7 @@ impl Dir {
 
     /// Moves a directory whose name was read from this one.
     pub(super) fn rename_read(&self, from: &CStr, target: &Dir, to: &FileName) -> Result<()> {
-        self.step("renameat", OsString::from_vec(from.to_bytes().to_vec()))?;
+        self.step("renameat", shown(from))?;
         nix::fcntl::renameat(&self.fd, from, &target.fd, to)
             .map_err(|errno| error("renameat", &target.path.join(to.as_str()), errno))
     }
@@ -159,4 +212,9 @@ impl Dir {
             if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
         probe(&Step { op, path: &path }).map_err(|source| Error { op, path, source })
     }
+}
+
+/// A name that was read from a directory, for messages.
+pub(super) fn shown(name: &CStr) -> OsString {
+    OsString::from_vec(name.to_bytes().to_vec())
 }

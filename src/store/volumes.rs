@@ -1,11 +1,15 @@
 //! The volumes of an open root.
 
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::btrfs;
 use crate::sys::quota::Amount;
 use crate::sys::selinux;
 
@@ -22,6 +26,30 @@ pub struct Ownership {
     pub gid: Option<u32>,
     /// The twelve permission bits.
     pub mode: Option<u32>,
+}
+
+/// What is done in a new data directory before it is a volume's.
+pub type Fill<'a> = &'a mut dyn FnMut(&Dir) -> Result<()>;
+
+/// What the data directory of a new volume holds.
+pub enum Contents<'a> {
+    /// Nothing.
+    Empty,
+    /// What is in this directory, for which [`Dir::can_be_snapshot`] holds: it is a
+    /// snapshot of it. This may then still refuse it.
+    Snapshot(&'a Dir, Fill<'a>),
+    /// What this makes in it. It must give up where the root was given up.
+    Filled(Fill<'a>),
+}
+
+impl std::fmt::Debug for Contents<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Snapshot(..) => "Snapshot",
+            Self::Filled(_) => "Filled",
+        })
+    }
 }
 
 /// What is on the disk of a volume.
@@ -77,21 +105,33 @@ impl Root {
         read(&self.volumes, name)
     }
 
-    /// Creates the volume `name` with an empty data directory that may hold no more
-    /// than `limit`: all of it, or nothing.
+    /// Creates the volume `name` with a data directory that has these `contents`, is
+    /// then given to `owner`, and may hold no more than `limit`: all of it, or nothing.
     ///
     /// # Errors
-    /// The disk refuses. The volume is then not there; except that a failure to
-    /// sync `volumes/` leaves it to the disk, and ends this root.
+    /// The disk refuses, or what fills it does. The volume is then not there; except
+    /// that a failure to sync `volumes/` leaves it to the disk, and ends this root.
     pub fn create(
         &self,
         name: &FileName,
         record: &[u8],
         owner: Ownership,
         limit: Amount,
+        contents: Contents<'_>,
     ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner, limit).and_then(|()| {
+        let built = self.build(&staged, record, owner, limit, contents);
+        self.publish(staged, name, built)
+    }
+
+    /// Makes what was `built` as `staged` the volume `name`, never over another.
+    pub(super) fn publish(
+        &self,
+        staged: FileName,
+        name: &FileName,
+        built: Result<()>,
+    ) -> Result<Commit> {
+        let committed = built.and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });
@@ -113,22 +153,34 @@ impl Root {
         record: &[u8],
         owner: Ownership,
         limit: Amount,
+        contents: Contents<'_>,
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
-        volume.make_dir(DATA)?;
-        let data = give(&volume, owner)?;
+        let data = make_data(&volume, &contents)?;
+        // Before it is filled, so that what is made in it is counted, limited and
+        // labelled.
         self.enroll(&data)?;
-        // Its own sync: that of the directory above need not take owner and mode
-        // along, and on btrfs does not.
-        // Ignoring: not every file system has labels, and the volume's Status says that
-        // it has none.
-        let _unlabelled = data.label_for_containers();
-        data.sync()?;
-        volume.write_new_synced(RECORD, record)?;
         if limit != Amount::default() {
             self.limit(&data, limit)?;
         }
+        // Ignoring: not every file system has labels, and the volume's Status says that
+        // it has none.
+        let _unlabelled = data.label_for_containers();
+        let has_bytes = !matches!(contents, Contents::Empty);
+        if let Contents::Filled(fill) | Contents::Snapshot(_, fill) = contents {
+            fill(&data)?;
+        }
+        give(&data, owner)?;
+        if has_bytes {
+            // Through a descriptor that is older than the first byte. Without it, all
+            // files were empty after a cut.
+            volume.sync_file_system()?;
+        }
+        // Its own sync: that of the directory above need not take owner and mode
+        // along, and on btrfs does not.
+        data.sync()?;
+        volume.write_new_synced(RECORD, record)?;
         volume.sync()
     }
 
@@ -148,7 +200,9 @@ impl Root {
     ) -> Result<()> {
         let volume = self.volumes.open_dir(name)?;
         if owner != Ownership::default() {
-            self.commit(&give(&volume, owner)?)?;
+            let data = volume.open_dir(&data_name())?;
+            give(&data, owner)?;
+            self.commit(&data)?;
         }
         self.replace_record(&volume, record)?;
         match limit {
@@ -175,11 +229,6 @@ impl Root {
         let data = self.volumes.open_dir(name)?.open_dir(&data_name())?;
         data.delete_file(file)?;
         data.write_new(file, bytes).map(drop)
-    }
-
-    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
-    pub(super) fn doom(&self, staged: FileName) {
-        self.doomed.lock().expect("no holder of this lock panics").push(staged);
     }
 }
 
@@ -213,19 +262,29 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
     }))
 }
 
-fn data_name() -> FileName {
+pub(super) fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
 }
 
-/// Gives the data directory in `volume` to `owner`, and returns it, to be synced.
-fn give(volume: &Dir, owner: Ownership) -> Result<Dir> {
-    let data = volume.open_dir(&data_name())?;
+/// Makes the data directory in `volume`: on btrfs a subvolume, which can be copied in
+/// an instant and be limited.
+fn make_data(volume: &Dir, contents: &Contents<'_>) -> Result<Dir> {
+    let name = CString::new(DATA).expect("it holds no NUL");
+    match contents {
+        Contents::Snapshot(source, _) => volume.take_snapshot(source, &name),
+        _ if btrfs::is_btrfs(volume.as_fd()) => volume.make_subvolume_open(&name),
+        _ => volume.make_dir_open(&name),
+    }
+}
+
+/// Gives the directory `data` to `owner`; that is to be synced.
+fn give(data: &Dir, owner: Ownership) -> Result<()> {
     if owner.uid.is_some() || owner.gid.is_some() {
         data.set_owner(owner.uid, owner.gid)?;
     }
     // After the owner: chown(2) clears the set-id bits.
-    if let Some(mode) = owner.mode {
-        data.set_mode(mode)?;
+    match owner.mode {
+        Some(mode) => data.set_mode(mode),
+        None => Ok(()),
     }
-    Ok(data)
 }

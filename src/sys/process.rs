@@ -1,6 +1,8 @@
 //! What proc(5) says of a process.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Ticks a second in `/proc/PID/stat`: USER_HZ, which is 100 wherever containers
@@ -22,6 +24,12 @@ pub fn container(pid: u32) -> Option<String> {
         let own = |line: &&str| line.split(' ').nth(4) == Some("/etc/hostname");
         find_id(table.lines().find(own)?)
     })
+}
+
+/// Returns the path by which this process has the open `fd`: what is done to it is done
+/// to the node that is open, also where that was opened with `O_PATH`.
+pub fn descriptor_path(fd: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).expect("digits hold no NUL")
 }
 
 /// Returns the name of the program that the process `pid` runs.

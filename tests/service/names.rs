@@ -152,7 +152,7 @@ fn the_longest_and_oddest_good_names_are_served() {
 fn an_option_that_cannot_be_used_creates_nothing() {
     let ids = "give a number from 0 to 4294967294, not a name";
     let octal = "give octal digits, 0000 to 7777";
-    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "(known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
     let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
     let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
     let duration = "is not a duration: give one such as 90m, 24h, 7d or 0";
