@@ -115,6 +115,10 @@ impl Ends {
             if volume.health != Health::Ok {
                 return Err(format!("{name} is {:?}", volume.health));
             }
+            if volume.place().is_some() && !world.root().join("places").join(name.as_str()).exists()
+            {
+                return Err(format!("{name} is not among those that lie elsewhere"));
+            }
         }
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let seen = world.names(&world.setup.state().join("seen"));

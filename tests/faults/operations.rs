@@ -1,5 +1,7 @@
 //! The operations whose steps fail. One more is one more row.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use dirvol::store::{self, Scope};
@@ -47,7 +49,7 @@ pub enum Real {
     Serve,
     /// By `dirvol init`.
     Init,
-    /// It is not asked for: the driver does it in the background.
+    /// It is not, for it is nothing that one call with the program's defaults does.
     Unasked,
 }
 
@@ -93,6 +95,38 @@ pub const OPERATIONS: &[Operation] = &[
         set_up: |world| world.create("a", &[]),
         run: |driver| create(driver, &[]),
         real: Real::Call("VolumeDriver.Create", r#"{"Name":"a"}"#),
+        outcomes: EITHER,
+        once: false,
+    },
+    Operation {
+        name: "clone",
+        on: On::Served,
+        set_up: |world| {
+            world.create("source", &[("mode", "0711")]);
+            let data = world.root().join("volumes/source/data");
+            symlink("sub/file", data.join("link")).unwrap();
+            fs::hard_link(data.join("sub/file"), data.join("again")).unwrap();
+        },
+        run: |driver| create(driver, &[("from", "source")]),
+        real: Real::Call("VolumeDriver.Create", r#"{"Name":"a","Opts":{"from":"source"}}"#),
+        outcomes: EITHER,
+        once: false,
+    },
+    Operation {
+        name: "create of a directory where it is",
+        on: On::Served,
+        set_up: |_| {},
+        run: create_placed,
+        real: Real::Unasked,
+        outcomes: EITHER,
+        once: false,
+    },
+    Operation {
+        name: "remove of a directory where it is",
+        on: On::Served,
+        set_up: |world| create_placed(world.driver()).unwrap(),
+        run: |driver| driver.remove(&a()).map(drop).map_err(text),
+        real: Real::Unasked,
         outcomes: EITHER,
         once: false,
     },
@@ -239,6 +273,11 @@ fn a() -> VolumeName {
 
 fn create(driver: &Driver, options: &[(&str, &str)]) -> Result<(), String> {
     driver.create(&a(), &parsed(options)).map(drop).map_err(text)
+}
+
+fn create_placed(driver: &Driver) -> Result<(), String> {
+    let place = driver.root_path().with_file_name("elsewhere").join("a");
+    create(driver, &[("path", place.to_str().unwrap())])
 }
 
 fn set(driver: &Driver, options: &[(&str, &str)]) -> Result<(), String> {

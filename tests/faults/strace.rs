@@ -60,9 +60,10 @@ impl Tracing<'_> {
         strace
     }
 
-    /// Traces `threads` of the process `pid` from now on.
+    /// Traces `threads` of the process `pid` from now on, and those that they begin.
     pub fn attach(&self, pid: u32, threads: &[u32]) -> Attached {
         let mut strace = self.strace();
+        strace.arg("-f");
         for thread in threads {
             strace.arg("-p").arg(thread.to_string());
         }

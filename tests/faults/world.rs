@@ -29,6 +29,8 @@ impl World {
     pub fn before(operation: &Operation) -> Self {
         let mut world = Self { setup: in_memory(), driver: None, hook: Arc::default() };
         fs::create_dir(world.root()).unwrap();
+        fs::create_dir_all(world.elsewhere().join("a")).unwrap();
+        fs::write(world.elsewhere().join("a/file"), "of somebody else").unwrap();
         if operation.on != On::Nothing {
             world.reopen();
             world.create("neighbour", &[("mode", "0750")]);
@@ -44,6 +46,11 @@ impl World {
 
     pub fn root(&self) -> PathBuf {
         self.setup.root()
+    }
+
+    /// Where directories lie that are volumes where they are.
+    pub fn elsewhere(&self) -> PathBuf {
+        self.root().with_file_name("elsewhere")
     }
 
     pub fn driver(&self) -> &Driver {
@@ -77,6 +84,7 @@ impl World {
             },
             retention: RETENTION,
             defaults: Options::default(),
+            bind_roots: vec![self.elsewhere()],
             fixture: None,
         }));
     }
@@ -117,9 +125,15 @@ impl World {
         self.driver().remove(&VolumeName::new(name).unwrap()).unwrap();
     }
 
-    /// All that is in the root, byte for byte.
+    /// All that is in the root, byte for byte, and what must not change beside it. The
+    /// names in `places/` are left out, of which there may be too many.
     pub fn listing(&self) -> Vec<String> {
-        listing(&self.root())
+        let mut lines = listing(&self.root());
+        lines.retain(|line| !line.starts_with("places/"));
+        lines
+            .extend(listing(&self.elsewhere()).into_iter().map(|line| format!("elsewhere/{line}")));
+        let here = self.setup.dir.path().to_str().unwrap();
+        lines.into_iter().map(|line| line.replace(here, "<dir>")).collect()
     }
 
     /// The names in a directory of the root or the state directory, in order.
