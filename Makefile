@@ -16,7 +16,7 @@ PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 
 
 export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-faults test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -30,11 +30,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test cuts -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test cuts --test faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin host life vm cuts
+	@scripts/test check unit monitoring engine plugin host life vm cuts faults
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -56,6 +56,9 @@ test-vm: ## limits on xfs and ext4 with project quota, in a virtual machine
 
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts
+
+test-faults: ## every step of every operation fails once; disks that are full or fail (root)
+	@scripts/test faults
 
 test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 	@scripts/test host

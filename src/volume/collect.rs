@@ -49,7 +49,7 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct Work {
     announced: bool,
-    /// Whether a root was opened since the last collection.
+    /// Whether a root was opened since its names were brought in line.
     opened: bool,
     /// What operations purged because they found the disk full.
     purged: Vec<TrashName>,
@@ -124,6 +124,8 @@ impl Driver {
             && let Err(error) = self.reconcile(&root)
         {
             report.failed.push(format!("the names in the state directory: {error}"));
+            // Until they are, one that is missing there would be said not to exist.
+            self.collector.work().opened = true;
         }
         if self.collector.is_time_to_note() {
             self.note_uses(&root);
@@ -131,6 +133,7 @@ impl Driver {
         // First what nobody can want back: it may be all the space that is needed.
         sweep(&root, &mut report);
         if let Err(failed) = self.purge_due(&root, &mut report) {
+            self.give_up_if_unsynced(&root);
             report.failed.push(failed);
         }
         sweep(&root, &mut report);
@@ -139,10 +142,19 @@ impl Driver {
 
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
-        for entry in root.trash().map_err(|error| error.to_string())? {
+        let entries = root.trash().map_err(|error| error.to_string())?;
+        let is_low = || root.space().is_ok_and(is_low);
+        let mut low = !entries.is_empty() && is_low();
+        if low {
+            // What was just deleted may be all the space that is needed. Some file
+            // systems count it as free only when that was written.
+            root.sync_file_system().map_err(|error| error.to_string())?;
+            low = is_low();
+        }
+        for entry in entries {
             let reason = if self.is_expired(root, &entry) {
                 Reason::Expired
-            } else if root.space().is_ok_and(is_low) {
+            } else if low {
                 Reason::LowSpace
             } else {
                 continue;
@@ -150,10 +162,10 @@ impl Driver {
             if purge(root, &entry)? {
                 report.purged.push((entry, reason));
             }
-            if reason == Reason::LowSpace {
+            if low {
                 sweep(root, report);
-                // Some file systems count space as free only when it was written.
                 root.sync_file_system().map_err(|error| error.to_string())?;
+                low = is_low();
             }
         }
         Ok(())
