@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use crate::expect::response;
 use crate::harness::{Answer, Serve, get};
 
-const ENDPOINTS: [&str; 20] = [
+const ENDPOINTS: [&str; 23] = [
     "activate",
     "create",
     "remove",
@@ -31,6 +31,7 @@ const ENDPOINTS: [&str; 20] = [
     "dirvol_trash_list",
     "dirvol_trash_restore",
     "dirvol_trash_purge",
+    "dirvol_usage",
     "other",
 ];
 
