@@ -363,3 +363,26 @@ fn simple_quotas_keep_limits_too() {
         groups(&served).iter().all(|line| line[0] != group).then_some(())
     });
 }
+
+#[test]
+fn a_snapshot_that_is_more_than_its_limit_is_refused_and_leaves_nothing() {
+    let disk = Btrfs::new(Quota::Full);
+    let served = disk.serve();
+    served.create("db", json!({"size": "16M"}));
+    assert_eq!(write(&served.inside("db").join("file"), 8), 8 * MIB);
+    served.leave();
+    commit(&served);
+    let clone = |name: &str, opts: &Value| {
+        let request = json!({"Name": name, "From": "db", "Opts": opts}).to_string();
+        served.serve().call("Dirvol.Clone", &request)
+    };
+    let why =
+        "volume small may not hold as much as volume db does; give it a larger size or inodes";
+    let refused = clone("small", &json!({"size": "4M"}));
+    assert_eq!((refused.status, refused.body), (400, json!({"Err": why}).to_string()));
+    assert_eq!(served.serve().names(), ["db"]);
+    let copied = clone("copy", &json!({}));
+    assert!(copied.body.contains(r#""Method":"snapshot""#), "{}", copied.body);
+    let (bytes, limit) = told_by_the_tools(&served, "copy");
+    assert!(bytes >= 8 * MIB && limit == Some(16 * MIB), "{bytes} {limit:?}");
+}

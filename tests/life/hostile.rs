@@ -226,6 +226,7 @@ fn driver(dir: &Path) -> Arc<Driver> {
         },
         retention: Duration::ZERO,
         defaults: Options::default(),
+        bind_roots: Vec::new(),
         fixture: None,
     });
     driver.check();

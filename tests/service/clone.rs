@@ -152,12 +152,11 @@ fn what_cannot_be_copied_is_refused_and_makes_nothing() {
         assert_eq!(serve.call(CREATE, &with_options("b", &options)), failed(code, &why));
     }
     let path = setup.root().display().to_string();
-    let limit = format!(
-        "volume b: the file system of {path} does not enforce limits: it must be xfs or ext4, \
-         mounted with prjquota, on Linux 5.14 or newer; or leave size and inodes out"
-    );
+    let limit =
+        format!(r#"{{"Err":"volume b: the file system of {path} does not enforce limits: "#);
     let limited = json!({"from": "a", "size": "1G"});
-    assert_eq!(serve.call(CREATE, &with_options("b", &limited)), failed(400, &limit));
+    let unlimited = serve.call(CREATE, &with_options("b", &limited));
+    assert!(unlimited.status == 400 && unlimited.body.starts_with(&limit), "{}", unlimited.body);
     let why = "volume b: \"from\" and \"live\" are no options here";
     let twice = r#"{"Name":"b","From":"a","Opts":{"From":"a"}}"#;
     assert_eq!(serve.call(CLONE, twice), failed(400, why));
