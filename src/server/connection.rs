@@ -37,19 +37,33 @@ pub(super) enum Stream {
     Tcp(TcpStream),
 }
 
-/// Serves a connection to its end. When `draining` turns true, what has arrived
-/// by then is still answered.
-pub(super) async fn serve(stream: Stream, app: Arc<App>, draining: watch::Receiver<bool>) {
-    match stream {
-        Stream::Unix(stream) => serve_stream(stream, app, draining).await,
-        Stream::Tcp(stream) => serve_stream(stream, app, draining).await,
+impl Stream {
+    // One type for both, for the protocol is built for each type there is.
+    fn ends(&mut self) -> Pin<&mut (dyn Ends + Send)> {
+        match self {
+            Self::Unix(stream) => Pin::new(stream),
+            Self::Tcp(stream) => Pin::new(stream),
+        }
     }
 }
 
-async fn serve_stream<S>(stream: S, app: Arc<App>, mut draining: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send,
-{
+/// What is read from and written to.
+trait Ends: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Ends for S {}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tcp(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+/// Serves a connection to its end. When `draining` turns true, what has arrived
+/// by then is still answered.
+pub(super) async fn serve(stream: Stream, app: Arc<App>, mut draining: watch::Receiver<bool>) {
     let fd: RawFd = stream.as_raw_fd();
     let phase = Arc::new(Phase::new(&app));
     let stream = Patient { stream, phase: Arc::clone(&phase), slow: None };
@@ -144,20 +158,20 @@ impl Phase {
 
 /// A stream that waits for ever for the first byte of a head, and [`SLOW`] for
 /// the rest of it.
-struct Patient<S> {
-    stream: S,
+struct Patient {
+    stream: Stream,
     phase: Arc<Phase>,
     slow: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl AsyncRead for Patient {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+        if let Poll::Ready(read) = self.stream.ends().poll_read(cx, buffer) {
             if buffer.filled().len() > before && self.phase.is(Phase::IDLE) {
                 self.phase.set(Phase::HEAD);
                 match &mut self.slow {
@@ -178,13 +192,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl AsyncWrite for Patient {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let write = self.stream.ends().poll_write(cx, bytes);
         self.phase.written(write)
     }
 
@@ -193,19 +207,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        let write = self.stream.ends().poll_write_vectored(cx, bytes);
         self.phase.written(write)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        // Both kinds of sockets can.
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream.ends().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.ends().poll_shutdown(cx)
     }
 }
