@@ -9,7 +9,7 @@ BINARY = target/$(TARGET)/release/dirvol
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
 STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO)
 
-export PLUGIN ROOT DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
 .PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-cuts test-host test-host-long plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
@@ -60,7 +60,7 @@ test-host-long: ## a real systemd with docker.io, podman and the package, in a c
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
 
-plugin: ## the managed plugin's bundle, in plugin/build; DOCKER_BUILD=1 builds in a container
+plugin: ## the managed plugin's bundle, in plugin/build; DOCKER_BUILD=1 builds in a container, QUOTA=1 for limits
 	@scripts/plugin bundle
 
 plugin-create: ## make a plugin of the bundle: PLUGIN=name:tag
@@ -96,6 +96,9 @@ run: ## serve ./target/run by hand, until Ctrl-C
 
 bench: ## size, memory, start and List, as a table
 	$(STATIC) bench --target $(TARGET) --bench footprint
+
+bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)
+	@scripts/bench-clone $(BINARY)
 
 setup: ## install what the tests need (Debian, Ubuntu)
 	@scripts/setup test

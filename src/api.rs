@@ -20,7 +20,23 @@ pub type Options = BTreeMap<String, String>;
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Nothing {}
 
-/// The body of `Holders` and `Remove`.
+/// The body of `Clone`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Clone {
+    /// The volume that is made.
+    pub name: String,
+    /// The volume that it is to be a copy of.
+    pub from: String,
+    /// Other options of it.
+    #[serde(default, skip_serializing_if = "Options::is_empty")]
+    pub opts: Options,
+    /// Whether the source may be in use.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// The body of `Holders`, `Progress`, `Remove` and `Usage`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Named {
@@ -153,6 +169,45 @@ pub struct Volume {
     pub used_inodes: Option<u64>,
 }
 
+/// The answer of `Clone`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Cloned {
+    /// The volume.
+    pub name: String,
+    /// The volume that it is a copy of.
+    pub from: String,
+    /// `snapshot`, `reflink` or `copy`; absent where the volume was there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// How many files and directories were copied, if they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// How many bytes they hold, if they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What was not copied, and why.
+    pub skipped: Vec<String>,
+    /// How much more was not.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_skipped: u64,
+}
+
+/// The answer of `Progress`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Progress {
+    /// Whether a copy is being made that becomes the volume.
+    pub copying: bool,
+    /// How many files and directories were copied.
+    pub files: u64,
+    /// How many bytes they hold.
+    pub bytes: u64,
+    /// How many bytes the source holds, where the kernel counts that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_bytes: Option<u64>,
+}
+
 /// The answer of `Holders`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -193,6 +248,18 @@ pub struct MountId {
     pub since: String,
 }
 
+/// The answer of `Usage`: each file counts once, and the volume's own directory too.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Usage {
+    /// Bytes that are allocated, as `du` counts them.
+    pub bytes: u64,
+    /// How long its regular files are together, in bytes, holes included.
+    pub apparent: u64,
+    /// How many files, directories and others there are.
+    pub inodes: u64,
+}
+
 /// The answer of `Remove`, and of a `Prune` for each volume that it removed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -208,6 +275,9 @@ pub struct Removed {
     /// For how long the entry is kept: a duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<String>,
+    /// The directory that the volume was, which stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Whether space is low, so that the entry may have to give way at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub space_is_low: bool,
@@ -292,4 +362,8 @@ pub struct Purged {
     pub purged: Vec<String>,
     /// The entries that stay.
     pub kept: Vec<Kept>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -59,24 +59,40 @@ pub enum Command {
     /// Make a directory a root for volumes
     Init(Init),
     /// List the volumes
-    Ls(client::List),
+    ///
+    /// USED is what the kernel counts, without a look into the volume, and how much of the
+    /// limit SIZE that is. Where it counts nothing, 'dirvol du' does.
+    Ls(client::Ls),
     /// Show a volume as Docker sees it
     Inspect(client::One),
     /// Create a volume
     ///
     /// One that is there with the same options is success, and is left as it is.
     Create(client::Create),
+    /// Create a volume as a copy of another one
+    ///
+    /// It has the bytes of the other one, with owners, permissions, times and attributes,
+    /// and its options, but for 'protect' and for those that are given. On btrfs it is a
+    /// snapshot, on xfs the two share their bytes until one is written to, elsewhere the
+    /// bytes are copied. It is there when it is whole.
+    Clone(client::Clone),
     /// Remove volumes; they go to the trash
     ///
     /// Engines are not asked: a container that does not run loses its volume. 'docker
-    /// volume rm' asks.
+    /// volume rm' asks. One that was created with path is forgotten, and its directory stays.
     Rm(client::Rm),
+    /// Count what volumes hold, the largest first
+    ///
+    /// The driver walks through each of them, as 'du' does: a file with several names counts
+    /// once, and what is mounted below a volume is left out. USED is what is allocated, and
+    /// LENGTH how long the files are, holes included.
+    Du(client::Du),
     /// Show who has a volume mounted
     Holders(client::One),
     /// Change options of a volume: retain, protect, uid, gid, mode
     ///
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
-    /// as it is.
+    /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
     /// Make a volume of a tar archive, or of a directory
     ///
@@ -169,6 +185,10 @@ pub struct Serve {
     /// A volume option for every volume that does not state it; may be repeated
     #[arg(long, value_name = "K=V", env = "DIRVOL_DEFAULT_OPT", value_delimiter = ',')]
     pub default_opt: Vec<String>,
+
+    /// Volumes may be directories below this one, with the option path; may be repeated
+    #[arg(long, value_name = "DIR", env = "DIRVOL_BIND_ROOT", value_delimiter = ',')]
+    pub bind_root: Vec<String>,
 
     /// Serve the root with this id although another one was served last
     #[arg(long, value_name = "UUID", env = "DIRVOL_ACCEPT_ROOT")]

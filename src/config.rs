@@ -29,6 +29,8 @@ pub struct Config {
     pub retention: Duration,
     /// The options of a Create that does not state them.
     pub defaults: Options,
+    /// The directories of the host below which volumes may lie.
+    pub bind_roots: Vec<PathBuf>,
     /// The id of a root that is served although another one was served last.
     pub accept_root: Option<String>,
     /// Whether this is a managed plugin.
@@ -69,6 +71,7 @@ impl Config {
                 root.display()
             ));
         }
+        let bind_roots = bind_roots(&args.bind_root, &root, &state_dir)?;
         let fixture = if args.test_fixture { Fixture::On } else { Fixture::Off };
         let listen = args.listen.as_deref().map(|url| listen(url, fixture)).transpose()?;
         if args.spec_dir.is_some() && listen.is_none() {
@@ -82,6 +85,7 @@ impl Config {
             scope: scope(&args.scope),
             retention,
             defaults: defaults(&args.default_opt)?,
+            bind_roots,
             accept_root: args.accept_root.filter(|id| !id.is_empty()),
             plugin: args.plugin,
             unusable: args.unusable,
@@ -124,6 +128,28 @@ pub fn absolute(flag: &str, path: &Path) -> Result<PathBuf, String> {
         Ok(path) => Ok(plain(path)),
         Err(error) => Err(format!("{flag} {}: {error}", path.display())),
     }
+}
+
+/// Reads the directories below which volumes may lie. They need not be there yet.
+fn bind_roots(stated: &[String], root: &Path, state_dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let stated = stated.iter().filter(|path| !path.is_empty()).map(Path::new);
+    let read = stated.map(|path| {
+        if path.is_relative() {
+            return Err(format!("--bind-root {}: give an absolute path", path.display()));
+        }
+        let path = absolute("--bind-root", path)?;
+        let own = [("--root", root), ("--state-dir", state_dir)];
+        match own.iter().find(|(_, own)| own.starts_with(&path) || path.starts_with(own)) {
+            None => Ok(path),
+            Some((flag, own)) => Err(format!(
+                "--bind-root {} and {flag} {} lie in one another: give them apart, for volumes must \
+                 not lie in what is the driver's own",
+                path.display(),
+                own.display()
+            )),
+        }
+    });
+    read.collect()
 }
 
 fn listen(url: &str, fixture: Fixture) -> Result<SocketAddr, String> {
@@ -177,7 +203,14 @@ fn defaults(stated: &[String]) -> Result<Options, String> {
     let pairs: Option<Vec<(&str, &str)>> =
         stated.iter().filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=')).collect();
     let pairs = pairs.ok_or_else(|| format!("--default-opt {}: give K=V", stated.join(",")))?;
-    Options::parse(pairs, Fixture::Off).map_err(|error| format!("--default-opt: {error}"))
+    let options = Options::parse(pairs, Fixture::Off);
+    let options = options.map_err(|error| format!("--default-opt: {error}"))?;
+    match options.of_creation() {
+        Some(key) => Err(format!(
+            "--default-opt: option {key:?} says how one volume is made: give it at its creation"
+        )),
+        None => Ok(options),
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +238,7 @@ mod tests {
             scope: Scope::Local,
             retention: Duration::from_secs(86_400),
             defaults: Options::default(),
+            bind_roots: Vec::new(),
             accept_root: None,
             plugin: false,
             unusable: None,
@@ -236,8 +270,7 @@ mod tests {
             ("--default-opt mode", "--default-opt mode: give K=V"),
             (
                 "--default-opt from=db",
-                "--default-opt: option \"from\" is not supported yet; leave it out (known: gid, \
-                 inodes, mode, protect, retain, size, uid)",
+                "--default-opt: option \"from\" says how one volume is made: give it at its creation",
             ),
             (
                 "--listen 127.0.0.1:0 --test-fixture",
@@ -274,6 +307,15 @@ mod tests {
         for (args, why) in cases {
             assert_eq!(config(args), Err(why.to_owned()), "{args}");
         }
+    }
+
+    #[test]
+    fn bind_roots_may_be_repeated_and_comma_separated_and_need_not_be_there() {
+        for args in ["--bind-root /none/a/ --bind-root /b", "--bind-root /none/a,/b"] {
+            let expected: [PathBuf; 2] = ["/none/a".into(), "/b".into()];
+            assert_eq!(config(args).unwrap().bind_roots, expected, "{args}");
+        }
+        assert!(config("--bind-root=").unwrap().bind_roots.is_empty());
     }
 
     #[test]

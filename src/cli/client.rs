@@ -26,7 +26,42 @@ pub struct Ask {
     pub format: Format,
 }
 
-/// The arguments of `dirvol ls` and `dirvol trash ls`.
+/// What a list is in the order of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// From A to z
+    Name,
+    /// The fullest first
+    Used,
+    /// The oldest first
+    Age,
+}
+
+/// The arguments of `dirvol ls`.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// In which order
+    #[arg(long, value_name = "BY", value_enum, default_value = "name")]
+    pub sort: Sort,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol du`.
+#[derive(Debug, Args)]
+pub struct Du {
+    /// The volumes; without any, all of them
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol trash ls`.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
@@ -56,6 +91,30 @@ pub struct Create {
     /// An option of the volume; may be repeated
     #[arg(short, long, value_name = "K=V")]
     pub opt: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// The arguments of `dirvol clone`.
+#[derive(Debug, Args)]
+pub struct Clone {
+    /// The volume to copy
+    #[arg(value_name = "SRC")]
+    pub from: String,
+
+    /// The volume to make
+    #[arg(value_name = "DST")]
+    pub name: String,
+
+    /// An option of the new volume, instead of the other one's; may be repeated
+    #[arg(short, long, value_name = "K=V")]
+    pub opt: Vec<String>,
+
+    /// Copy also what is in use; files that are being written may come out torn
+    #[arg(long)]
+    pub live: bool,
 
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -28,7 +28,7 @@ const SOCKET: &str = "dirvol.sock";
 /// How long an answer may take: longer than the driver lets any call take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the calls may take that are many calls in one.
+/// How long the calls may take that are many calls in one, copy a volume, or walk.
 const LONG_LIMIT: Duration = Duration::from_secs(3600);
 
 /// What the kernel says to those who may not connect, strerror(3).
@@ -117,7 +117,7 @@ impl Client {
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
         let limit = match method {
-            "Dirvol.Prune" | "Dirvol.TrashPurge" => LONG_LIMIT,
+            "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge" | "Dirvol.Usage" => LONG_LIMIT,
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);

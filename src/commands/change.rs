@@ -63,6 +63,9 @@ pub fn set(socket: Option<PathBuf>, args: Set) -> Result<(), Failure> {
 /// Tells where a removed volume is.
 fn where_it_went(removed: &api::Removed) -> String {
     let name = &removed.name;
+    if let Some(path) = &removed.path {
+        return format!("{name}: forgotten; {path} stays as it is\n");
+    }
     match (&removed.entry, &removed.retain) {
         (Some(entry), _) if removed.space_is_low => format!(
             "{name}: in the trash, but space is low and it may be deleted at once; 'dirvol trash \

@@ -1,35 +1,39 @@
 //! `dirvol ls`, `dirvol inspect NAME`, `dirvol holders NAME`
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::output::{known, show, table};
+use super::output::{bar, known, show, table, table_with_numbers};
 use super::{Failure, ask};
 use crate::api;
-use crate::cli::client::{List, One};
+use crate::cli::client::{Ls, One, Sort};
 use crate::volume::size;
 
 /// Lists the volumes.
 ///
 /// # Errors
 /// The driver cannot be reached, or refuses.
-pub fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
+pub fn ls(socket: Option<PathBuf>, args: Ls) -> Result<(), Failure> {
     let (client, format) = ask(socket, args.ask)?;
-    let answer: api::Volumes = client.ask("Dirvol.List", &api::Nothing {})?;
+    let mut answer: api::Volumes = client.ask("Dirvol.List", &api::Nothing {})?;
+    match args.sort {
+        Sort::Name => {}
+        // What is not known comes last.
+        Sort::Used => answer.volumes.sort_by_key(|volume| Reverse(volume.used_bytes)),
+        Sort::Age => answer.volumes.sort_by(|a, b| {
+            let times = (a.created_at.as_ref(), b.created_at.as_ref());
+            times.0.is_none().cmp(&times.1.is_none()).then(times.0.cmp(&times.1))
+        }),
+    }
     show(format, &answer.volumes, |volumes| {
-        let heads = [
-            "NAME",
-            "SIZE",
-            "USED",
-            "CREATED",
-            "LAST USED",
-            "HOLDERS",
-            "RETAIN",
-            "PROTECT",
-            "HEALTH",
-        ];
+        let heads =
+            ["NAME", "SIZE", "USED", "HOLDERS", "AGE", "LAST USED", "RETAIN", "PROTECT", "HEALTH"];
+        let now = SystemTime::now();
+        let widest = volumes.iter().map(|volume| held(volume).len()).max().unwrap_or(0);
         let rows: Vec<_> = volumes
             .iter()
             .map(|volume| {
@@ -38,17 +42,17 @@ pub fn ls(socket: Option<PathBuf>, args: List) -> Result<(), Failure> {
                 [
                     volume.name.clone(),
                     option("size"),
-                    used(volume),
-                    known(volume.created_at.as_ref()),
-                    known(volume.last_used.as_ref()),
+                    format!("{:>widest$}{}", held(volume), share(volume)),
                     volume.holders.to_string(),
+                    since(volume.created_at.as_ref(), now),
+                    since(volume.last_used.as_ref(), now),
                     option("retain"),
                     option("protect"),
                     volume.health.clone(),
                 ]
             })
             .collect();
-        table(heads, &rows)
+        table_with_numbers(heads, &["SIZE", "HOLDERS", "AGE", "LAST USED"], &rows)
     })
 }
 
@@ -108,24 +112,32 @@ pub fn holders(socket: Option<PathBuf>, args: One) -> Result<(), Failure> {
     })
 }
 
-/// How wide a full bar is.
-const BAR: u64 = 10;
+/// What a volume holds.
+fn held(volume: &api::Volume) -> String {
+    volume.used_bytes.map_or_else(|| "-".into(), size::about)
+}
 
-/// What a volume holds, and a bar for how much of its limit that is.
-fn used(volume: &api::Volume) -> String {
-    let Some(bytes) = volume.used_bytes else { return "-".into() };
+/// How much of its limit a volume holds, where it has one.
+fn share(volume: &api::Volume) -> String {
     let stated = volume.options.as_ref().and_then(|options| options.get("size"));
-    match stated.and_then(|size| size::parse(size)).filter(|&size| size > 0) {
-        None => size::about(bytes),
-        Some(limit) => {
-            let share = |of: u64| {
-                u64::try_from(u128::from(bytes) * u128::from(of) / u128::from(limit)).unwrap_or(of)
-            };
-            let full = usize::try_from(share(BAR).min(BAR)).unwrap_or(0);
-            let bar = format!("{:.<10}", "#".repeat(full));
-            format!("{} [{bar}] {}%", size::about(bytes), share(100))
-        }
-    }
+    let limit = stated.and_then(|size| size::parse(size)).filter(|&size| size > 0);
+    let (Some(used), Some(limit)) = (volume.used_bytes, limit) else { return String::new() };
+    let percent = u128::from(used) * 100 / u128::from(limit);
+    format!(" {} {percent:>3}%", bar(used, limit))
+}
+
+/// The units in which people count how long ago something was, in seconds.
+const UNITS: [(u64, char); 4] = [(365 * 86400, 'y'), (86400, 'd'), (3600, 'h'), (60, 'm')];
+
+/// How long ago a time was, in the largest unit of which two have passed; of what
+/// is still to come, 0.
+fn since(time: Option<&String>, now: SystemTime) -> String {
+    let Some(time) = time else { return "-".into() };
+    let Ok(then) = humantime::parse_rfc3339(time) else { return time.clone() };
+    let seconds = now.duration_since(then).unwrap_or(Duration::ZERO).as_secs();
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= 2 * unit);
+    let (unit, letter) = unit.unwrap_or(&(1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// A value without the marks that JSON needs.
@@ -140,5 +152,33 @@ fn plain(value: &Value) -> String {
         Value::Array(values) if values.is_empty() => "none".into(),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_the_largest_unit_of_which_two_have_passed() {
+        let then = "2026-11-24T10:00:00Z".to_owned();
+        let start = humantime::parse_rfc3339(&then).unwrap();
+        let cases = [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7199, "119m"),
+            (7200, "2h"),
+            (2 * 86400 - 1, "47h"),
+            (3 * 86400, "3d"),
+            (729 * 86400, "729d"),
+            (730 * 86400, "2y"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(since(Some(&then), start + Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(since(Some(&then), start - Duration::from_secs(5)), "0s", "a clock was set");
+        assert_eq!(since(None, start), "-");
+        assert_eq!(since(Some(&"soon".to_owned()), start), "soon");
     }
 }

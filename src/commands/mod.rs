@@ -3,7 +3,9 @@
 mod archive;
 mod call;
 mod change;
+mod clone;
 mod doctor;
+mod du;
 mod generate;
 mod init;
 mod ls;
@@ -77,8 +79,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => ls::ls(socket, args),
         Command::Inspect(args) => ls::inspect(socket, args),
         Command::Create(args) => change::create(socket, args),
+        Command::Clone(args) => clone::clone(socket, args),
         Command::Rm(args) => change::rm(socket, args),
         Command::Holders(args) => ls::holders(socket, args),
+        Command::Du(args) => du::du(socket, args),
         Command::Set(args) => change::set(socket, args),
         Command::Import(args) => archive::import(socket, args),
         Command::Export(args) => archive::export(socket, args),

@@ -41,23 +41,50 @@ pub fn show<T: Serialize>(
 
 /// Lays rows out below their heads, in columns two blanks apart.
 pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
-    let heads = heads.map(str::to_owned);
-    let mut widths = heads.clone().map(|head| head.chars().count());
+    table_with_numbers(heads, &[], rows)
+}
+
+/// As [`table`]; the columns with these heads hold numbers, and end at their right.
+pub fn table_with_numbers<const N: usize>(
+    heads: [&str; N],
+    numbers: &[&str],
+    rows: &[[String; N]],
+) -> String {
+    let rows: Vec<&[String]> = rows.iter().map(<[String; N]>::as_slice).collect();
+    lay_out(&heads, numbers, &rows)
+}
+
+fn lay_out(heads: &[&str], numbers: &[&str], rows: &[&[String]]) -> String {
+    let cells: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for (width, cell) in widths.iter_mut().zip(*row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    for row in [&heads].into_iter().chain(rows) {
+    for row in [cells.as_slice()].iter().chain(rows) {
         let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line += &format!("{:width$}  ", harmless(cell));
+        for ((&width, cell), head) in widths.iter().zip(*row).zip(heads) {
+            let cell = harmless(cell);
+            line += &match numbers.contains(head) {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:width$}  "),
+            };
         }
         text += line.trim_end();
         text.push('\n');
     }
     text
+}
+
+/// How wide a full bar is.
+const BAR: u128 = 10;
+
+/// Draws how much of `all`, which is not 0, `part` is.
+pub fn bar(part: u64, all: u64) -> String {
+    let full = (u128::from(part) * BAR / u128::from(all)).min(BAR);
+    format!("[{:.<10}]", "#".repeat(usize::try_from(full).unwrap_or(0)))
 }
 
 /// Returns `text` without control characters: each would be an order to the
@@ -83,5 +110,28 @@ mod tests {
             "A       SECOND       C\na       long enough  1\nlonger               ?[31m\n";
         assert_eq!(table(["A", "SECOND", "C"], &rows), expected);
         assert_eq!(table(["A"], &[]), "A\n");
+    }
+
+    #[test]
+    fn numbers_end_at_the_right_of_their_column() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned);
+        let rows = [row(["1", "a"]), row(["1023", "b"])];
+        let expected = "  AT  B\n   1  a\n1023  b\n";
+        assert_eq!(table_with_numbers(["AT", "B"], &["AT"], &rows), expected);
+    }
+
+    #[test]
+    fn a_bar_is_full_when_all_is_there_or_more() {
+        let cases = [
+            (0, "[..........]"),
+            (1, "[..........]"),
+            (10, "[#.........]"),
+            (99, "[#########.]"),
+            (100, "[##########]"),
+            (u64::MAX, "[##########]"),
+        ];
+        for (part, text) in cases {
+            assert_eq!(bar(part, 100), text);
+        }
     }
 }

@@ -32,6 +32,10 @@ pub fn prune(socket: Option<PathBuf>, args: Prune) -> Result<(), Failure> {
     show(format, &answer, |pruned| {
         let removed = pruned.removed.iter().map(|removed| {
             let fate = match (&removed.entry, &removed.retain) {
+                _ if removed.path.is_some() => {
+                    let what = if dry_run { "would be forgotten" } else { "forgotten" };
+                    format!("{what}; {} stays", known(removed.path.as_ref()))
+                }
                 (Some(entry), Some(retain)) => format!("in the trash for {retain} as {entry}"),
                 (None, Some(retain)) if retain == "0s" => "would be deleted for good".into(),
                 (None, Some(retain)) => format!("would be in the trash for {retain}"),

@@ -135,6 +135,7 @@ async fn run(config: Config, passed: Passed) -> Result<(), Failure> {
         },
         retention: config.retention,
         defaults: config.defaults,
+        bind_roots: config.bind_roots,
         fixture: fixture.then_some(url.clone()),
     }));
     tracing::info!(

@@ -214,6 +214,9 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
             Ok(Some(stored)) => Volume::new(&name, stored),
             Err(error) => Volume::only(name.clone(), Health::Damaged(error.to_string())),
         };
+        if let Some(path) = volume.place() {
+            place(&name, path, report);
+        }
         if let Health::Damaged(why) | Health::Unknown(why) = &volume.health {
             let whole = crate::store::layout::mountpoint(path, name.file());
             let cure =
@@ -229,6 +232,32 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
     }
     report.saw(HEALTH, counted(disk.volumes.len()));
     entries.into_iter().filter_map(|entry| entry.name).collect()
+}
+
+/// Looks at the directory outside the root that the volume `name` is.
+fn place(name: &VolumeName, path: &Path, report: &mut Report) {
+    if !path.is_dir() {
+        let cure = format!("bring it back, or forget the volume with 'dirvol rm {name}'");
+        let finding = format!("{} is missing", path.display());
+        report.find(HEALTH, &format!("volume {name}"), finding, cure);
+    }
+    let own = [0, geteuid().as_raw()];
+    for above in path.ancestors().skip(1) {
+        let Ok(meta) = fs::metadata(above) else { continue };
+        let mode = meta.mode() & 0o7777;
+        // With the sticky bit, nobody moves what is another's.
+        let open_to_all = mode & 0o022 != 0 && mode & 0o1000 == 0;
+        if !own.contains(&meta.uid()) || open_to_all {
+            let finding = format!(
+                "it is above volume {name}, and others than root may put another directory in its \
+                 place (user {}, mode {mode:04o})",
+                meta.uid()
+            );
+            let shown = above.display();
+            let cure = format!("chown root {shown} && chmod go-w {shown}");
+            report.find(PERMISSIONS, &shown, finding, cure);
+        }
+    }
 }
 
 fn counted(volumes: usize) -> String {

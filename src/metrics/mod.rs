@@ -31,6 +31,8 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.Clone`
+    DirvolClone,
     /// `/Dirvol.List`
     DirvolList,
     /// `/Dirvol.Holders`
@@ -39,6 +41,8 @@ pub enum Endpoint {
     DirvolRemove,
     /// `/Dirvol.Set`
     DirvolSet,
+    /// `/Dirvol.Progress`
+    DirvolProgress,
     /// `/Dirvol.Prune`
     DirvolPrune,
     /// `/Dirvol.Import`
@@ -51,6 +55,8 @@ pub enum Endpoint {
     DirvolTrashRestore,
     /// `/Dirvol.TrashPurge`
     DirvolTrashPurge,
+    /// `/Dirvol.Usage`
+    DirvolUsage,
     /// Everything else.
     Other,
 }
@@ -66,7 +72,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 20] = [
+const ENDPOINTS: [(Endpoint, &str); 23] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -76,16 +82,19 @@ const ENDPOINTS: [(Endpoint, &str); 20] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolClone, "dirvol_clone"),
     (Endpoint::DirvolList, "dirvol_list"),
     (Endpoint::DirvolHolders, "dirvol_holders"),
     (Endpoint::DirvolRemove, "dirvol_remove"),
     (Endpoint::DirvolSet, "dirvol_set"),
+    (Endpoint::DirvolProgress, "dirvol_progress"),
     (Endpoint::DirvolPrune, "dirvol_prune"),
     (Endpoint::DirvolImport, "dirvol_import"),
     (Endpoint::DirvolExport, "dirvol_export"),
     (Endpoint::DirvolTrashList, "dirvol_trash_list"),
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
+    (Endpoint::DirvolUsage, "dirvol_usage"),
     (Endpoint::Other, "other"),
 ];
 
@@ -107,11 +116,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune | Self::DirvolImport => true,
-            Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
+            Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolImport | Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
-            Self::DirvolList | Self::DirvolHolders | Self::DirvolExport => false,
-            Self::DirvolTrashList | Self::Other => false,
+            Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,
+            Self::DirvolExport | Self::DirvolProgress | Self::DirvolUsage | Self::Other => false,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::activity::Activity;
@@ -17,6 +17,9 @@ use crate::volume::{Driver, Error};
 
 /// How many operations may be on the disk at a time.
 pub const SLOTS: usize = 32;
+
+/// How many of them may walk through a volume, which takes as long as it is large.
+const WALKS: usize = 2;
 
 /// How long the next one waits for a slot. Podman gives up after 5 s.
 pub(super) const SLOT_WAIT: Duration = Duration::from_secs(4);
@@ -32,6 +35,10 @@ const IDLE_LOOK: Duration = Duration::from_secs(4);
 
 /// How soon after one such look there may be the next.
 const IDLE_AGAIN: Duration = Duration::from_secs(1);
+
+/// An operation that tells its result by itself. As one type, all of them share the
+/// code that waits for them.
+type Operation = Box<dyn FnOnce(&Driver) + Send>;
 
 /// The driver, and what the server keeps beside it.
 #[derive(Debug)]
@@ -51,6 +58,8 @@ pub struct App {
     pub(super) archives: Arc<Semaphore>,
     /// Held while a scrape looks at the root: on a disk that hangs, one hangs.
     pub(super) looking: Arc<Semaphore>,
+    /// Held while a volume is walked through.
+    pub(super) walks: Arc<Semaphore>,
 }
 
 impl App {
@@ -60,6 +69,7 @@ impl App {
         let archives = Arc::new(Semaphore::new(ARCHIVES));
         let looking = Arc::new(Semaphore::new(1));
         let activity = Arc::new(Activity::default());
+        let walks = Arc::new(Semaphore::new(WALKS));
         Self {
             driver,
             scope,
@@ -69,6 +79,7 @@ impl App {
             slots,
             archives,
             looking,
+            walks,
         }
     }
 
@@ -85,16 +96,16 @@ impl App {
         limit: Duration,
         operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Failure> {
+        let (operation, told) = telling(operation);
+        self.run(limit, operation).await?;
+        told()
+    }
+
+    async fn run(&self, limit: Duration, operation: Operation) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slots).acquire_owned();
         let Ok(Ok(slot)) = timeout(SLOT_WAIT, slot).await else { return Err(Failure::Busy) };
-        let driver = Arc::clone(&self.driver);
-        let running = spawn_blocking(move || {
-            let result = operation(&driver);
-            drop(slot);
-            result
-        });
-        match timeout(limit, running).await {
-            Ok(Ok(result)) => result.map_err(Failure::Volume),
+        match timeout(limit, self.spawn(slot, operation)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(panic)) => Err(Failure::Panicked(panic.to_string())),
             Err(_) => Err(Failure::Slow(limit)),
         }
@@ -107,13 +118,20 @@ impl App {
         operation: impl FnOnce(&Driver) -> Result<(), Error> + Send + 'static,
     ) {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
-        let driver = Arc::clone(&self.driver);
-        drop(spawn_blocking(move || {
-            if let Err(error) = operation(&driver) {
+        let operation = move |driver: &Driver| {
+            if let Err(error) = operation(driver) {
                 tracing::debug!("in the background: {error}");
             }
+        };
+        drop(self.spawn(slot, Box::new(operation)));
+    }
+
+    fn spawn(&self, slot: OwnedSemaphorePermit, operation: Operation) -> JoinHandle<()> {
+        let driver = Arc::clone(&self.driver);
+        spawn_blocking(move || {
+            operation(&driver);
             drop(slot);
-        }));
+        })
     }
 
     /// Waits until the driver may end without a loss: for `limit` nothing was asked,
@@ -149,7 +167,13 @@ impl App {
         limit: Duration,
         operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Failure> {
-        let mut reading = pin!(self.on_disk(limit, operation));
+        let (operation, told) = telling(operation);
+        self.run_reading(limit, operation).await?;
+        told()
+    }
+
+    async fn run_reading(&self, limit: Duration, operation: Operation) -> Result<(), Failure> {
+        let mut reading = pin!(self.run(limit, operation));
         loop {
             if let Ok(done) = timeout(LOOK, &mut reading).await {
                 return done;
@@ -159,4 +183,18 @@ impl App {
             }
         }
     }
+}
+
+/// Makes an operation of one that returns, and what returns its result when it has
+/// ended.
+fn telling<T: Send + 'static>(
+    operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
+) -> (Operation, impl FnOnce() -> Result<T, Failure>) {
+    let (tell, mut told) = oneshot::channel();
+    // Perhaps nobody waits for it any more.
+    let operation = move |driver: &Driver| drop(tell.send(operation(driver)));
+    let told = move || {
+        told.try_recv().expect("an operation that has ended has told").map_err(Failure::Volume)
+    };
+    (Box::new(operation), told)
 }

@@ -19,20 +19,31 @@ pub(super) async fn pass_over(body: Incoming) {
     let _unneeded = timeout(SLOW, Limited::new(body, LIMIT).collect()).await;
 }
 
-/// Reads a body that must be a JSON object.
-pub(super) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Failure> {
-    let body = whole(body).await?;
-    if body.is_empty() {
-        return Err(bad(
-            "the request's body is empty, as in a retry of a dropped call: try again".into()
-        ));
+/// The whole of a body that begins as a JSON object does.
+#[derive(Debug)]
+pub(super) struct Object(Bytes);
+
+impl Object {
+    /// Reads it.
+    pub(super) async fn read(body: Incoming) -> Result<Self, Failure> {
+        let body = whole(body).await?;
+        if body.is_empty() {
+            return Err(bad(
+                "the request's body is empty, as in a retry of a dropped call: try again".into(),
+            ));
+        }
+        // An array would do for serde, field by field.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(bad("the request's body is not a JSON object".into()));
+        }
+        Ok(Self(body))
     }
-    // An array would do for serde, field by field.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(bad("the request's body is not a JSON object".into()));
+
+    /// Understands it.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.0)
+            .map_err(|error| bad(format!("the request's body cannot be used: {error}")))
     }
-    serde_json::from_slice(&body)
-        .map_err(|error| bad(format!("the request's body cannot be used: {error}")))
 }
 
 /// A request that makes no sense, for the reason `why`.

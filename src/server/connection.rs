@@ -6,7 +6,7 @@
 //! not used; the one here starts with the first byte of a head.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,56 +22,53 @@ use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::activity::{Activity, Running};
 use super::app::App;
-use super::routes;
+use super::{metrics_listener, routes};
 
 /// How long a client may take for a head, from its first byte; and for a body.
 pub(super) const SLOW: Duration = Duration::from_secs(30);
 
-/// A connection of either kind.
+/// How long the exit waits for a scrape, which is answered within a second.
+const LAST_SCRAPE: Duration = Duration::from_secs(2);
+
+/// A connection of either kind. They are one type, and so is what hyper makes of
+/// it, which is much code for each.
 pub(super) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
-impl Stream {
-    // One type for both, for the protocol is built for each type there is.
-    fn ends(&mut self) -> Pin<&mut (dyn Ends + Send)> {
-        match self {
-            Self::Unix(stream) => Pin::new(stream),
-            Self::Tcp(stream) => Pin::new(stream),
-        }
-    }
-}
-
-/// What is read from and written to.
-trait Ends: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Ends for S {}
-
-impl AsRawFd for Stream {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Unix(stream) => stream.as_raw_fd(),
-            Self::Tcp(stream) => stream.as_raw_fd(),
-        }
-    }
+/// What is answered on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// The protocol, one request after the other.
+    Calls,
+    /// One request of those who watch.
+    Metrics,
 }
 
 /// Serves a connection to its end. When `draining` turns true, what has arrived
 /// by then is still answered.
-pub(super) async fn serve(stream: Stream, app: Arc<App>, mut draining: watch::Receiver<bool>) {
-    let fd: RawFd = stream.as_raw_fd();
+pub(super) async fn serve(
+    mut stream: Stream,
+    answers: Answers,
+    app: Arc<App>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let fd = stream.socket().as_raw_fd();
     let phase = Arc::new(Phase::new(&app));
     let stream = Patient { stream, phase: Arc::clone(&phase), slow: None };
     let service = service_fn(|request: Request<Incoming>| {
         phase.set(Phase::REQUEST);
         let (app, phase) = (Arc::clone(&app), Arc::clone(&phase));
         async move {
-            let response = routes::answer(&app, request).await;
+            let response = match answers {
+                Answers::Calls => routes::answer(&app, request).await,
+                Answers::Metrics => Some(metrics_listener::answer(&app, &request).await),
+            };
             phase.set(Phase::IDLE);
             // Without a response the connection is closed.
             response.ok_or("closed without an answer")
@@ -82,6 +79,7 @@ pub(super) async fn serve(stream: Stream, app: Arc<App>, mut draining: watch::Re
         // for it, and still wait for answers.
         .half_close(true)
         .auto_date_header(false)
+        .keep_alive(answers == Answers::Calls)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -90,11 +88,14 @@ pub(super) async fn serve(stream: Stream, app: Arc<App>, mut draining: watch::Re
             // The descriptor is open as long as `connection`, which owns it. That
             // the client has gone already is no matter.
             let _gone = shutdown(fd, Shutdown::Read);
-            connection.await
+            match answers {
+                Answers::Calls => connection.await,
+                Answers::Metrics => timeout(LAST_SCRAPE, connection).await.unwrap_or(Ok(())),
+            }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(%error, ?answers, "connection ended");
     }
 }
 
@@ -156,6 +157,19 @@ impl Phase {
     }
 }
 
+trait Socket: AsyncRead + AsyncWrite + AsRawFd + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Socket for S {}
+
+impl Stream {
+    fn socket(&mut self) -> Pin<&mut dyn Socket> {
+        match self {
+            Self::Unix(stream) => Pin::new(stream),
+            Self::Tcp(stream) => Pin::new(stream),
+        }
+    }
+}
+
 /// A stream that waits for ever for the first byte of a head, and [`SLOW`] for
 /// the rest of it.
 struct Patient {
@@ -171,7 +185,7 @@ impl AsyncRead for Patient {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if let Poll::Ready(read) = self.stream.ends().poll_read(cx, buffer) {
+        if let Poll::Ready(read) = self.stream.socket().poll_read(cx, buffer) {
             if buffer.filled().len() > before && self.phase.is(Phase::IDLE) {
                 self.phase.set(Phase::HEAD);
                 match &mut self.slow {
@@ -198,7 +212,7 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = self.stream.ends().poll_write(cx, bytes);
+        let write = self.stream.socket().poll_write(cx, bytes);
         self.phase.written(write)
     }
 
@@ -207,20 +221,20 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = self.stream.ends().poll_write_vectored(cx, bytes);
+        let write = self.stream.socket().poll_write_vectored(cx, bytes);
         self.phase.written(write)
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Both kinds of sockets can.
+        // Either kind takes many pieces at once.
         true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.ends().poll_flush(cx)
+        self.stream.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.ends().poll_shutdown(cx)
+        self.stream.socket().poll_shutdown(cx)
     }
 }

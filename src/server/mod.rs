@@ -16,6 +16,7 @@ mod activity;
 pub mod app;
 mod archives;
 mod body;
+mod clone;
 mod connection;
 mod listener;
 mod metrics_listener;
@@ -23,6 +24,7 @@ mod reply;
 mod routes;
 mod scrape;
 mod stream;
+mod usage;
 mod verbs;
 mod wire;
 
@@ -35,7 +37,7 @@ use tokio::sync::{mpsc, watch};
 pub use app::App;
 pub use listener::Listeners;
 
-use connection::Stream;
+use connection::{Answers, Stream};
 
 /// How long the exit waits for answers. A disk that hangs holds up no exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
@@ -62,7 +64,7 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
     let spawn = |stream: Stream| {
         let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
         tokio::spawn(async move {
-            connection::serve(stream, app, draining).await;
+            connection::serve(stream, Answers::Calls, app, draining).await;
             drop(alive);
         });
     };

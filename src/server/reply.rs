@@ -52,6 +52,13 @@ pub(super) enum Failure {
         .0.as_secs()
     )]
     Slow(Duration),
+    /// The volume still is being copied.
+    #[error(
+        "volume {0} is still being copied after {seconds} s; the copy goes on, and the same call \
+         waits for its end",
+        seconds = .1.as_secs()
+    )]
+    Copying(String, Duration),
     /// The operation met a defect of ours.
     #[error("dirvol has a defect, please report it: {0}")]
     Panicked(String),
@@ -61,26 +68,36 @@ impl Failure {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Request(status, _) => *status,
-            Self::Busy | Self::Crowded | Self::Slow(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Crowded | Self::Slow(_) | Self::Copying(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Volume(error) => match error {
-                Error::NoSuchVolume(_) | Error::NoSuchEntry(..) => StatusCode::NOT_FOUND,
+                Error::NoSuchVolume(_) | Error::NoSuchEntry(..) | Error::NoSource(..) => {
+                    StatusCode::NOT_FOUND
+                }
                 Error::BadName(_)
                 | Error::BadOption(..)
                 | Error::Archive(..)
+                | Error::CopyOfItself(_)
+                | Error::CopyOfPlace(..)
+                | Error::MoreThanLimit(..)
                 | Error::NotToGive { .. }
                 | Error::NoLimits(..) => StatusCode::BAD_REQUEST,
                 Error::OptionsDiffer(..)
                 | Error::InUse(..)
                 | Error::Torn(..)
+                | Error::SourceInUse { .. }
                 | Error::Protected(_)
                 | Error::Exists(_)
                 | Error::Taken(_)
                 | Error::Blind => StatusCode::CONFLICT,
                 Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-                Error::Damaged(..) | Error::Disk(..) | Error::Root(_) | Error::Fixture => {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
+                Error::Damaged(..)
+                | Error::NoPlace(..)
+                | Error::Disk(..)
+                | Error::Root(_)
+                | Error::Fixture => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }
@@ -90,22 +107,25 @@ impl Failure {
         match self {
             Self::Request(..) => ErrorKind::BadRequest,
             Self::Busy | Self::Crowded => ErrorKind::Busy,
-            Self::Slow(_) => ErrorKind::Slow,
+            Self::Slow(_) | Self::Copying(..) => ErrorKind::Slow,
             Self::Panicked(_) => ErrorKind::Defect,
             Self::Volume(error) => match error {
-                Error::NoSuchVolume(_) => ErrorKind::NoSuchVolume,
+                Error::NoSuchVolume(_) | Error::NoSource(..) => ErrorKind::NoSuchVolume,
                 Error::BadName(_) => ErrorKind::BadName,
-                Error::BadOption(..) | Error::NotToGive { .. } | Error::NoLimits(..) => {
-                    ErrorKind::BadOption
-                }
+                Error::BadOption(..)
+                | Error::CopyOfItself(_)
+                | Error::CopyOfPlace(..)
+                | Error::MoreThanLimit(..)
+                | Error::NotToGive { .. }
+                | Error::NoLimits(..) => ErrorKind::BadOption,
                 Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
-                Error::InUse(..) | Error::Torn(..) => ErrorKind::InUse,
+                Error::InUse(..) | Error::Torn(..) | Error::SourceInUse { .. } => ErrorKind::InUse,
                 Error::Protected(_) => ErrorKind::Protected,
                 Error::NoSuchEntry(..) => ErrorKind::NoSuchEntry,
                 Error::Exists(_) | Error::Taken(_) => ErrorKind::Exists,
                 Error::Archive(..) => ErrorKind::BadArchive,
                 Error::Blind => ErrorKind::Blind,
-                Error::Damaged(..) => ErrorKind::Damaged,
+                Error::Damaged(..) | Error::NoPlace(..) => ErrorKind::Damaged,
                 Error::Unavailable(_) => ErrorKind::Unavailable,
                 Error::Disk(..) | Error::Root(_) => ErrorKind::Disk,
                 Error::Fixture => ErrorKind::Fixture,

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::body::{bad, pass_over, read};
+use super::body::{Object, bad, pass_over};
+use super::clone::copied_how;
 use super::reply::{Failure, Reply};
 use super::scrape;
 use super::stream::Body;
@@ -17,7 +18,7 @@ use super::verbs::{options, told};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
 use crate::volume::change::Created;
-use crate::volume::{Driver, Error, Fixture, Health, Volume, VolumeName};
+use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
 
 /// The longest mount ID: engines have 64 digits.
 const ID_LIMIT: usize = 255;
@@ -89,16 +90,19 @@ fn endpoint(path: &str) -> Endpoint {
         "/VolumeDriver.Get" => Endpoint::Get,
         "/VolumeDriver.List" => Endpoint::List,
         "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        "/Dirvol.Clone" => Endpoint::DirvolClone,
         "/Dirvol.List" => Endpoint::DirvolList,
         "/Dirvol.Holders" => Endpoint::DirvolHolders,
         "/Dirvol.Remove" => Endpoint::DirvolRemove,
         "/Dirvol.Set" => Endpoint::DirvolSet,
+        "/Dirvol.Progress" => Endpoint::DirvolProgress,
         "/Dirvol.Prune" => Endpoint::DirvolPrune,
         "/Dirvol.Import" => Endpoint::DirvolImport,
         "/Dirvol.Export" => Endpoint::DirvolExport,
         "/Dirvol.TrashList" => Endpoint::DirvolTrashList,
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
         "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
+        "/Dirvol.Usage" => Endpoint::DirvolUsage,
         _ => Endpoint::Other,
     }
 }
@@ -132,7 +136,7 @@ impl Call<'_> {
             let named = !request.name.is_empty();
             named.then_some(request).ok_or_else(|| bad("the request names no volume".into()))
         };
-        let request = match read(body).await.and_then(named) {
+        let request = match Object::read(body).await.and_then(|body| body.parse()).and_then(named) {
             Ok(request) => request,
             Err(failure) if self.endpoint == Endpoint::Get => {
                 // Any answer but a volume makes dockerd drop the volume's labels
@@ -175,11 +179,28 @@ impl Call<'_> {
         if options.ninja || options.invalid_option {
             self.note = Some("test fixture: the volume will misbehave".into());
         }
-        let create = move |driver: &Driver| driver.create(&name, &options);
-        if self.app.on_disk(LONG_LIMIT, create).await? == Created::Existing {
-            self.note = Some("it was there already".into());
-        }
+        let created = self.make(LONG_LIMIT, name, options).await?;
+        self.note = match created {
+            Created::Copy(copied) => Some(copied_how(&copied)),
+            Created::Existing => Some("it was there already".into()),
+            Created::New => self.note.take(),
+        };
         Ok(Reply::json(&wire::DONE))
+    }
+
+    /// Creates a volume within `limit`. A copy may take longer, and goes on then.
+    pub(super) async fn make(
+        &self,
+        limit: Duration,
+        name: VolumeName,
+        options: Options,
+    ) -> Result<Created, Failure> {
+        let copied = options.from.is_some().then(|| name.to_string());
+        let create = move |driver: &Driver| driver.create(&name, &options);
+        match (self.app.on_disk(limit, create).await, copied) {
+            (Err(Failure::Slow(limit)), Some(name)) => Err(Failure::Copying(name, limit)),
+            (created, _) => created,
+        }
     }
 
     async fn remove(&mut self, name: VolumeName) -> Result<Reply, Failure> {
@@ -224,7 +245,7 @@ impl Call<'_> {
             Some(volume) => volume,
             None => self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.get(&name)).await?,
         };
-        Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint(&volume.name))))
+        Ok(Reply::json(&Mountpoint::new(&self.app.driver.mountpoint_of(&volume))))
     }
 
     /// Answers "no such volume" only when that is known, and with a volume
@@ -279,9 +300,8 @@ impl Call<'_> {
     async fn cannot_tell(&mut self, name: VolumeName, failure: Failure) -> Reply {
         let about_the_root = match &failure {
             Failure::Volume(Error::Unavailable(_)) | Failure::Busy | Failure::Slow(_) => true,
-            Failure::Crowded | Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => {
-                false
-            }
+            Failure::Volume(_) | Failure::Request(..) | Failure::Panicked(_) => false,
+            Failure::Copying(..) | Failure::Crowded => false,
         };
         if !about_the_root {
             return Reply::Close(failure);
@@ -303,8 +323,9 @@ impl Call<'_> {
         if self.app.driver.fixture() == Fixture::On {
             self.note = Some("test fixture: left out what is to be hidden".into());
         }
-        let names = self.app.read_from_disk(SHORT_LIMIT, Driver::list).await?;
-        Ok(Reply::json(&List::new(&self.app.driver, &names)))
+        let list = |driver: &Driver| Ok((driver.list()?, driver.places()?));
+        let (names, places) = self.app.read_from_disk(SHORT_LIMIT, list).await?;
+        Ok(Reply::json(&List::new(&self.app.driver, &names, &places)))
     }
 
     /// Writes the call's one line: changes as information, reads for debugging,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::body::{bad, read};
+use super::body::{Object, bad};
 use super::reply::{Failure, Reply};
 use super::routes::{Call, SHORT_LIMIT};
 use crate::api;
@@ -31,28 +31,35 @@ struct Success<T> {
 impl Call<'_> {
     /// Answers a call of ours.
     pub(super) async fn verb(&mut self, body: Incoming) -> Result<Reply, Failure> {
+        let body = Object::read(body).await?;
         match self.endpoint {
             Endpoint::DirvolList => {
-                let api::Nothing {} = read(body).await?;
+                let api::Nothing {} = body.parse()?;
                 self.list_all().await
             }
+            Endpoint::DirvolClone => self.clone_volume(body.parse()?).await,
+            Endpoint::DirvolProgress => {
+                let request: api::Named = body.parse()?;
+                self.progress(request.name)
+            }
             Endpoint::DirvolHolders => {
-                let request: api::Named = read(body).await?;
+                let request: api::Named = body.parse()?;
                 self.holders(request.name).await
             }
             Endpoint::DirvolRemove => {
-                let request: api::Named = read(body).await?;
+                let request: api::Named = body.parse()?;
                 self.remove_and_tell(request.name).await
             }
-            Endpoint::DirvolSet => self.set(read(body).await?).await,
-            Endpoint::DirvolPrune => self.prune(read(body).await?).await,
-            Endpoint::DirvolExport => self.export(read(body).await?).await,
+            Endpoint::DirvolSet => self.set(body.parse()?).await,
+            Endpoint::DirvolPrune => self.prune(body.parse()?).await,
+            Endpoint::DirvolExport => self.export(body.parse()?).await,
             Endpoint::DirvolTrashList => {
-                let api::Nothing {} = read(body).await?;
+                let api::Nothing {} = body.parse()?;
                 self.trash().await
             }
-            Endpoint::DirvolTrashRestore => self.restore(read(body).await?).await,
-            Endpoint::DirvolTrashPurge => self.purge(read(body).await?).await,
+            Endpoint::DirvolTrashRestore => self.restore(body.parse()?).await,
+            Endpoint::DirvolTrashPurge => self.purge(body.parse()?).await,
+            Endpoint::DirvolUsage => self.usage(body.parse()?).await,
             _ => unreachable!("the others are Docker's"),
         }
     }
@@ -60,7 +67,7 @@ impl Call<'_> {
     async fn list_all(&self) -> Result<Reply, Failure> {
         let all = self.app.read_from_disk(SHORT_LIMIT, Driver::overview).await?;
         let volume = |one: Overview| api::Volume {
-            mountpoint: self.app.driver.mountpoint(&one.name).display().to_string(),
+            mountpoint: one.mountpoint.display().to_string(),
             name: one.name.to_string(),
             created_at: one.created.and_then(time),
             last_used: one.used.and_then(time),
@@ -68,7 +75,7 @@ impl Call<'_> {
             health: one.health.to_string(),
             options: one.options.map(|options| options.to_map()),
             used_bytes: one.holds.map(|holds| holds.bytes),
-            used_inodes: one.holds.map(|holds| holds.inodes),
+            used_inodes: one.holds.and_then(|holds| holds.inodes),
         };
         success(api::Volumes { volumes: all.into_iter().map(volume).collect() })
     }
@@ -102,9 +109,8 @@ impl Call<'_> {
             return Err(Error::NoSuchVolume(name.to_string()).into());
         }
         self.note = Some(told(&removed));
-        let (entry, retain) = kept_as(&removed);
         let space_is_low = matches!(removed, Removed::Kept { space_is_low: true, .. });
-        success(api::Removed { space_is_low, ..described(&name, None, entry, retain) })
+        success(api::Removed { space_is_low, ..described(&name, None, &Fate::Removed(removed)) })
     }
 
     async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
@@ -132,7 +138,7 @@ impl Call<'_> {
         for (name, used) in old {
             let (prune, wanted) = (Arc::clone(&prune), name.clone());
             let pruning = move |driver: &Driver| driver.prune(&wanted, &prune);
-            let (entry, retain) = match self.app.on_disk(SHORT_LIMIT, pruning).await {
+            let fate = match self.app.on_disk(SHORT_LIMIT, pruning).await {
                 Ok(None) => continue,
                 Ok(Some(Fate::Kept(why))) => {
                     answer.kept.push(api::Kept { name: name.to_string(), why });
@@ -143,14 +149,13 @@ impl Call<'_> {
                     answer.kept.push(api::Kept { name: name.to_string(), why });
                     continue;
                 }
-                Ok(Some(Fate::Removable(retain))) => (None, Some(retain)),
-                Ok(Some(Fate::Removed(removed))) => {
-                    let (op, volume) = (self.endpoint.as_str(), name.as_str());
-                    tracing::info!(op, volume, "{}", told(&removed));
-                    kept_as(&removed)
-                }
+                Ok(Some(fate)) => fate,
             };
-            answer.removed.push(described(&name, Some(used), entry, retain));
+            if let Fate::Removed(removed) = &fate {
+                let (op, volume) = (self.endpoint.as_str(), name.as_str());
+                tracing::info!(op, volume, "{}", told(removed));
+            }
+            answer.removed.push(described(&name, Some(used), &fate));
         }
         let what = if dry_run { "would be removed" } else { "removed" };
         self.note = Some(format!("{} {what}", answer.removed.len()));
@@ -186,9 +191,9 @@ impl Call<'_> {
         let volume = self.app.on_disk(SHORT_LIMIT, restore).await?;
         self.name = volume.name.to_string();
         self.note = Some(format!("restored from the trash: {}", request.entry.escape_debug()));
-        let stated = volume.record.map(|record| record.stated.to_map());
+        let stated = volume.record.as_ref().map(|record| record.stated.to_map());
         success(api::Restored {
-            mountpoint: self.app.driver.mountpoint(&volume.name).display().to_string(),
+            mountpoint: self.app.driver.mountpoint_of(&volume).display().to_string(),
             name: volume.name.to_string(),
             health: volume.health.to_string(),
             options: stated.unwrap_or_default(),
@@ -242,27 +247,26 @@ pub(super) fn told(removed: &Removed) -> String {
             )
         }
         Removed::Deleted => "deleted for good".into(),
+        Removed::Forgotten(path) => format!("forgotten; {} stays as it is", path.display()),
         Removed::Absent => "there was none".into(),
     }
 }
 
 /// Where a removed volume is, and for how long.
-fn kept_as(removed: &Removed) -> (Option<String>, Option<Duration>) {
-    match removed {
-        Removed::Kept { entry, retain, .. } => (Some(entry.file().to_string()), Some(*retain)),
-        Removed::Deleted | Removed::Absent => (None, None),
-    }
-}
-
-fn described(
-    name: &VolumeName,
-    used: Option<SystemTime>,
-    entry: Option<String>,
-    retain: Option<Duration>,
-) -> api::Removed {
+fn described(name: &VolumeName, used: Option<SystemTime>, fate: &Fate) -> api::Removed {
+    let (entry, retain, path) = match fate {
+        Fate::Removed(Removed::Kept { entry, retain, .. }) => {
+            (Some(entry.file().to_string()), Some(*retain), None)
+        }
+        Fate::Removable(retain) => (None, Some(*retain), None),
+        Fate::Removed(Removed::Forgotten(path)) | Fate::Forgettable(path) => {
+            (None, None, Some(path.display().to_string()))
+        }
+        Fate::Removed(Removed::Deleted | Removed::Absent) | Fate::Kept(_) => (None, None, None),
+    };
     let retain = retain.map(|retain| humantime::format_duration(retain).to_string());
     let (name, last_used) = (name.to_string(), used.and_then(time));
-    api::Removed { name, last_used, entry, retain, space_is_low: false }
+    api::Removed { name, last_used, entry, retain, path, space_is_low: false }
 }
 
 /// Reads the options of a call about the volume `name`.

@@ -1,6 +1,7 @@
 //! The protocol's words: what is read from a body, and what is written into one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -62,6 +63,7 @@ pub(super) struct List<'a> {
 struct Listed<'a> {
     driver: &'a Driver,
     names: &'a [VolumeName],
+    places: &'a BTreeMap<VolumeName, PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +99,9 @@ enum Status {
 struct VolumeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
+    /// Of a volume that was copied while its source might be written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copied: Option<&'static str>,
     health: String,
     holders: Vec<HolderStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +118,9 @@ struct VolumeStatus {
 #[derive(Debug, Serialize)]
 struct UsedStatus {
     bytes: u64,
-    inodes: u64,
+    /// Where the kernel counts those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inodes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,8 +143,12 @@ impl Capabilities {
 }
 
 impl<'a> List<'a> {
-    pub fn new(driver: &'a Driver, names: &'a [VolumeName]) -> Self {
-        Self { volumes: Listed { driver, names }, err: "" }
+    pub fn new(
+        driver: &'a Driver,
+        names: &'a [VolumeName],
+        places: &'a BTreeMap<VolumeName, PathBuf>,
+    ) -> Self {
+        Self { volumes: Listed { driver, names, places }, err: "" }
     }
 }
 
@@ -149,10 +160,11 @@ impl Serialize for Listed<'_> {
             name: &'a str,
             mountpoint: String,
         }
-        let one = |name| One {
-            name: VolumeName::as_str(name),
-            mountpoint: self.driver.mountpoint(name).display().to_string(),
+        let mountpoint = |name| match self.places.get(name) {
+            Some(place) => place.display().to_string(),
+            None => self.driver.mountpoint(name).display().to_string(),
         };
+        let one = |name| One { name: VolumeName::as_str(name), mountpoint: mountpoint(name) };
         serializer.collect_seq(self.names.iter().map(one))
     }
 }
@@ -170,6 +182,7 @@ impl Got {
             crate::volume::Fixture::On => Status::Fixture { hello: "world" },
             crate::volume::Fixture::Off => Status::Volume(VolumeStatus {
                 created: created.clone(),
+                copied: record.is_some_and(|record| record.stated.live).then_some("live"),
                 health: volume.health.to_string(),
                 holders: driver
                     .holders_of(&volume.name)
@@ -194,7 +207,7 @@ impl Got {
                 selinux: volume.mislabelled.clone(),
             }),
         };
-        let mountpoint = driver.mountpoint(&volume.name).display().to_string();
+        let mountpoint = driver.mountpoint_of(volume).display().to_string();
         let name = volume.name.to_string();
         Self { volume: Some(Described { name, mountpoint, created_at: created, status }), err: "" }
     }

@@ -14,6 +14,7 @@ pub(super) const STAGING: &str = "staging";
 pub(super) const TRASH: &str = "trash";
 pub(super) const RECORD: &str = "volume.json";
 pub(super) const RECORD_NEW: &str = "volume.json.new";
+pub(super) const PLACES: &str = "places";
 pub(super) const DATA: &str = "data";
 pub(super) const ROOT_ID: &str = "root-id";
 pub(super) const ROOT_ID_NEW: &str = "root-id.new";

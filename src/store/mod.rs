@@ -8,6 +8,7 @@
 //!   volumes/<name>/data/             what containers see
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
+//!   places/<name>                   which volumes are directories elsewhere: at least these
 //! <state-dir>/root-id, seen/<name>   which root was served last, and its names, with
 //!                                  the time of their last use for that of the file
 //! ```
@@ -44,17 +45,23 @@
 //! from outside is never joined: names are [`FileName`]s, and are reached from a
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
+mod account;
+mod bytes;
+mod copy;
 mod delete;
+mod descent;
 pub mod dir;
 pub mod error;
 mod import;
 mod label;
 pub mod layout;
 mod left_out;
+mod links;
 mod marker;
 mod node;
 mod open_error;
 mod pack;
+mod place;
 mod quota;
 mod read_only;
 pub mod root;
@@ -64,7 +71,11 @@ mod trash;
 mod unpack;
 mod verbs;
 mod volumes;
+mod walk;
 
+pub use account::Usage;
+pub use copy::{Copied, Job, Method, Progress};
+pub use dir::Dir;
 pub use error::{Error, Result};
 pub use import::{Import, Moved, Refused};
 pub use layout::{FileName, TrashName};
@@ -72,13 +83,15 @@ pub use left_out::LeftOut;
 pub use marker::Scope;
 pub use open_error::OpenError;
 pub use pack::Packing;
+pub use place::{Footprint, NoPlace, Place};
 pub use quota::NoLimits;
 pub use read_only::{Entry, ReadOnly};
 pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
-pub use verbs::{NewFile, Probe, Step};
+pub use verbs::{NewFile, Probe, SNAPSHOT, Step};
 pub use volumes::{Commit, Contents, Ownership, Stored};
+pub use walk::{Held, WALK};
 
 pub use crate::sys::quota::Amount;

@@ -1,23 +1,21 @@
-//! Limits of volumes: each data directory is a project of its own, where the file
-//! system has project quota, so that the kernel counts what is in it and refuses
-//! what is too much.
+//! Limits of volumes: each data directory has an account of its own with the kernel,
+//! where the file system keeps accounts, so that the kernel counts what is in it and
+//! refuses what is too much.
 
-use std::ffi::CStr;
-use std::ops::Range;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use nix::errno::Errno;
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 
-use super::dir::{Dir, Kind, Mounts};
+use super::account::{Account, PROJECTS, Usage, enroll_tree, failed};
+use super::dir::Dir;
 use super::error::{Error, Result};
 use super::layout::{DATA, FileName};
 use super::root::Root;
 use crate::sys::quota::{self, Amount};
 use crate::sys::random;
-
-/// The projects that are ours: far above those that people number by hand.
-const PROJECTS: Range<u32> = 1 << 30..1 << 31;
+use crate::sys::{btrfs, qgroup};
 
 /// How often a project is drawn before it is given up: the range is all but empty.
 const DRAWS: usize = 16;
@@ -25,12 +23,43 @@ const DRAWS: usize = 16;
 /// Why no limit can be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoLimits {
-    /// The file system does not enforce limits of projects.
+    /// The file system knows no limits.
     #[error(
-        "the file system of {0} does not enforce limits: it must be xfs or ext4, mounted with \
-         prjquota, on Linux 5.14 or newer; or leave size and inodes out"
+        "the file system of {0} does not enforce limits: xfs, ext4 and btrfs do; leave size and \
+         inodes out"
     )]
     FileSystem(PathBuf),
+    /// ext4, without project quota.
+    #[error(
+        "the file system of {0} does not enforce limits: it is ext4, which must be mounted with \
+         prjquota, on Linux 5.14 or newer ('tune2fs -O quota,project -Q prjquota' makes it fit \
+         for that while it is unmounted); or leave size and inodes out"
+    )]
+    Ext4(PathBuf),
+    /// xfs, without project quota.
+    #[error(
+        "the file system of {0} does not enforce limits: it is xfs, which must be unmounted and \
+         mounted with prjquota, on Linux 5.14 or newer; or leave size and inodes out"
+    )]
+    Xfs(PathBuf),
+    /// btrfs, without quotas.
+    #[error(
+        "the file system of {0} does not enforce limits: it is btrfs without quotas, which \
+         'btrfs quota enable {0}' turns on; or leave size out"
+    )]
+    Btrfs(PathBuf),
+    /// btrfs counts no files.
+    #[error(
+        "the file system of {0} does not enforce a limit of inodes: it is btrfs, whose quota \
+         groups count bytes alone; leave inodes out, or set it to 0"
+    )]
+    Inodes(PathBuf),
+    /// The data directory of a volume on btrfs is no subvolume.
+    #[error(
+        "its data directory is a plain one, and btrfs limits subvolumes alone: 'dirvol clone' \
+         makes a volume of it that can be limited; or leave size out"
+    )]
+    Plain,
     /// The driver may not set them.
     #[error(
         "the driver may not set limits: give it CAP_SYS_ADMIN, as root on the host has it; or \
@@ -46,23 +75,51 @@ pub enum NoLimits {
 }
 
 impl Root {
-    /// Returns whether volumes of this root can be limited, by looking at the file
-    /// system as it is now.
+    /// Returns whether a new volume of this root can have this `limit`, by looking at
+    /// the file system as it is now.
     ///
     /// # Errors
-    /// They cannot, and why.
-    pub fn can_limit(&self) -> std::result::Result<(), NoLimits> {
+    /// It cannot, and why.
+    pub fn can_limit(&self, limit: Amount) -> std::result::Result<(), NoLimits> {
         let fd = self.volumes.as_fd();
+        let path = || self.path.clone();
+        if btrfs::is_btrfs(fd) {
+            return match qgroup::has_quotas(fd) {
+                _ if limit.inodes != 0 => Err(NoLimits::Inodes(path())),
+                Ok(true) => Ok(()),
+                Ok(false) => Err(NoLimits::Btrfs(path())),
+                Err(_) => Err(NoLimits::Capability),
+            };
+        }
         if !quota::is_enforced(fd) {
-            return Err(NoLimits::FileSystem(self.path.clone()));
+            return Err(match fstatfs(fd).map(|found| found.filesystem_type()) {
+                Ok(EXT4_SUPER_MAGIC) => NoLimits::Ext4(path()),
+                Ok(XFS_SUPER_MAGIC) => NoLimits::Xfs(path()),
+                _ => NoLimits::FileSystem(path()),
+            });
         }
         if quota::account(fd, PROJECTS.start).is_err() {
             return Err(NoLimits::Capability);
         }
         match quota::project(self.staging.as_fd()) {
-            Ok(project) if project != 0 => Err(NoLimits::Project(self.path.clone(), project)),
+            Ok(project) if project != 0 => Err(NoLimits::Project(path(), project)),
             _ => Ok(()),
         }
+    }
+
+    /// Returns whether the volume `name`, which is there, can have this `limit`.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    pub fn can_limit_volume(
+        &self,
+        name: &FileName,
+        limit: Amount,
+    ) -> std::result::Result<(), NoLimits> {
+        self.can_limit(limit)?;
+        let plain = btrfs::is_btrfs(self.volumes.as_fd())
+            && self.open_data(name).is_ok_and(|data| Account::of(&data).is_none());
+        if plain { Err(NoLimits::Plain) } else { Ok(()) }
     }
 
     /// Makes sure that the volume `name` may hold no more than `limit`, as its record
@@ -71,64 +128,77 @@ impl Root {
     /// # Errors
     /// The disk refuses.
     pub fn enforce(&self, name: &FileName, limit: Amount) -> Result<()> {
-        let data = self.volumes.open_dir(name)?.open_dir(&data_name())?;
-        self.limit(&data, limit)
+        self.limit(&self.open_data(name)?, limit)
     }
 
     /// Returns what the volume `name` holds, where the kernel counts it. It costs no
     /// walk.
-    pub fn usage(&self, name: &FileName) -> Option<Amount> {
-        let data = self.volumes.open_dir(name).ok()?.open_dir(&data_name()).ok()?;
-        let project = data.project()?;
-        quota::account(data.as_fd(), project).ok().map(|account| account.used)
+    pub fn usage(&self, name: &FileName) -> Option<Usage> {
+        let data = self.open_data(name).ok()?;
+        Account::of(&data)?.usage(&data)
     }
 
-    /// Puts the new, empty data directory `data` into a project of its own, where
-    /// that can be had: it costs nothing, and a limit can then be set at any time.
-    pub(super) fn enroll(&self, data: &Dir) -> Result<Option<u32>> {
-        if self.can_limit().is_err() {
-            return Ok(None);
+    /// Sees to it that the new, empty data directory `data` has an account, where that
+    /// can be had: it costs nothing, and a limit can then be set at any time. On btrfs
+    /// a subvolume has one from the start, and nothing else can be given one.
+    pub(super) fn enroll(&self, data: &Dir) -> Result<()> {
+        if btrfs::is_btrfs(data.as_fd()) || self.can_limit(Amount::default()).is_err() {
+            return Ok(());
         }
-        let project = self.free_project()?;
-        data.set_project(project)?;
-        Ok(Some(project))
+        data.set_project(self.free_project()?, true)
     }
 
     /// Limits what the tree at `data` may hold, and puts it into a project where it
-    /// is in none.
+    /// has no account.
     pub(super) fn limit(&self, data: &Dir, limit: Amount) -> Result<()> {
-        let project = match data.project() {
-            Some(project) => project,
-            None if limit == Amount::default() => return Ok(()),
+        let set = |account: Account| {
+            let path = || data.path().to_path_buf();
+            account.limit(&self.staging, limit).map_err(|error| Error { path: path(), ..error })
+        };
+        match Account::of(data) {
+            Some(account) => set(account),
+            None if limit == Amount::default() => Ok(()),
+            None if btrfs::is_btrfs(data.as_fd()) => {
+                Err(failed(data, io::Error::other(NoLimits::Plain)))
+            }
             None => {
                 let project = self.free_project()?;
                 enroll_tree(data, project)?;
-                project
+                set(Account::Project(project))
             }
-        };
-        let now = quota::account(data.as_fd(), project).map_err(|error| data.failed(error))?;
-        if now.limit == rounded(limit) {
-            return Ok(());
         }
-        data.set_limit(project, limit)
     }
 
-    /// Returns the project of the volume that lies in `staging/` as `tree`.
-    pub(super) fn project_of(&self, tree: &FileName) -> Option<u32> {
-        self.staging.open_dir(tree).ok()?.open_dir(&data_name()).ok()?.project()
+    /// Returns the project of the volume that lies in `staging/` as `tree`. Of
+    /// subvolumes, deleting them tells.
+    pub(super) fn project_of(&self, tree: &FileName) -> Option<Account> {
+        let data = self.staging.open_dir(tree).ok()?.open_dir(&data_name()).ok()?;
+        Account::of(&data).filter(|account| matches!(account, Account::Project(_)))
     }
 
-    /// Takes the limit of a project away whose last file is gone.
-    pub(super) fn clear_limit(&self, project: u32) -> Result<()> {
-        match quota::account(self.staging.as_fd(), project) {
-            Ok(account) if account.limit == Amount::default() => Ok(()),
-            _ => self.staging.set_limit(project, Amount::default()),
-        }
+    /// Closes an account whose last file is gone, now or when that can be done.
+    pub(super) fn close(&self, account: Account) {
+        self.doomed().accounts.push(account);
+    }
+
+    /// Closes the accounts that can be closed now, and returns what failed.
+    pub(super) fn close_accounts(&self) -> Vec<Error> {
+        let mut failed = Vec::new();
+        let mut accounts = std::mem::take(&mut self.doomed().accounts);
+        accounts.retain(|account| match account.close(&self.staging) {
+            Ok(closed) => !closed,
+            Err(error) => {
+                failed.push(error);
+                false
+            }
+        });
+        self.doomed().accounts.extend(accounts);
+        failed
     }
 
     /// Draws a project that nothing belongs to and that has no limit.
     fn free_project(&self) -> Result<u32> {
-        let failed = |source| self.staging.failed(source);
+        let failed = |source| failed(&self.staging, source);
         for _ in 0..DRAWS {
             let project = PROJECTS.start + random::number().map_err(failed)? % PROJECTS.start;
             let account = quota::account(self.staging.as_fd(), project).map_err(failed)?;
@@ -136,62 +206,12 @@ impl Root {
                 return Ok(project);
             }
         }
-        Err(failed(std::io::Error::other("no project is free")))
-    }
-}
-
-impl Dir {
-    /// Returns the project of ours that this directory belongs to.
-    fn project(&self) -> Option<u32> {
-        quota::project(self.as_fd()).ok().filter(|project| PROJECTS.contains(project))
+        Err(failed(io::Error::other("no project is free")))
     }
 
-    fn set_project(&self, project: u32) -> Result<()> {
-        self.step("fssetxattr", "")?;
-        quota::set_project(self.as_fd(), project, true).map_err(|error| self.failed(error))
+    pub(super) fn open_data(&self, name: &FileName) -> Result<Dir> {
+        self.volumes.open_dir(name)?.open_dir(&data_name())
     }
-
-    fn set_limit(&self, project: u32, limit: Amount) -> Result<()> {
-        self.step("quotactl", "")?;
-        quota::set_limit(self.as_fd(), project, limit).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, source: std::io::Error) -> Error {
-        Error { op: "quotactl", path: self.path().to_path_buf(), source }
-    }
-}
-
-/// Puts the directory `dir` and all below it into `project`. What is no directory
-/// and no regular file has no bytes to count, and stays.
-fn enroll_tree(dir: &Dir, project: u32) -> Result<()> {
-    dir.set_project(project)?;
-    dir.each(|name, kind| {
-        let enrolled = match kind {
-            Kind::Dir => {
-                dir.open_dir_read(name, Mounts::Stay).and_then(|dir| enroll_tree(&dir, project))
-            }
-            Kind::Other => enroll_file(dir, name, project),
-        };
-        match enrolled {
-            // It went in the meantime, or another file system is mounted there.
-            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EXDEV)) => Ok(()),
-            enrolled => enrolled,
-        }
-    })
-}
-
-fn enroll_file(dir: &Dir, name: &CStr, project: u32) -> Result<()> {
-    match dir.open_regular(name)? {
-        Some(file) => {
-            quota::set_project(file.as_fd(), project, false).map_err(|error| dir.failed(error))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The kernel keeps limits in whole KiB.
-fn rounded(limit: Amount) -> Amount {
-    Amount { bytes: limit.bytes.next_multiple_of(1024), ..limit }
 }
 
 fn data_name() -> FileName {

@@ -67,13 +67,13 @@ pub struct Root {
     pub(super) volumes: Dir,
     pub(super) staging: Dir,
     pub(super) trash: Dir,
-    /// Trees in `staging/` that nobody needs and that are still to be deleted.
-    pub(super) doomed: Mutex<Vec<FileName>>,
+    /// What nobody needs and is still to be deleted.
+    pub(super) doomed: Mutex<super::trash::Doomed>,
     /// The first sync of `volumes/` or `trash/` that failed.
     unsynced: OnceLock<String>,
     /// Whether it was given up, and what still runs should end.
     lost: AtomicBool,
-    dir: Dir,
+    pub(super) dir: Dir,
     id: String,
     state: State,
     _locks: [File; 3],
@@ -149,7 +149,7 @@ impl Root {
         volumes.sync()?;
         trash.sync()?;
         state.set_root_id(&marker.id)?;
-        let doomed = Mutex::new(staging.dirs()?);
+        let doomed = Mutex::new(staging.dirs()?.into());
         Ok(Self {
             path: path.clone(),
             volumes,

@@ -53,7 +53,7 @@ impl State {
         let root_id = state.root_id()?;
         let seen = match Dir::open(&path.join(SEEN), None) {
             Err(error) if absent(&error) => Vec::new(),
-            opened => opened.and_then(|names| listed(&names))?,
+            opened => opened.and_then(|names| names.names())?,
         };
         Ok(Remembered { root_id, seen })
     }
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Returns the path of the state directory.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -187,7 +187,7 @@ impl State {
     /// # Errors
     /// The directory cannot be read.
     pub fn seen(&self) -> Result<Vec<FileName>> {
-        listed(&self.names()?)
+        self.names()?.names()
     }
 
     /// Opens the directory of the names.
@@ -201,15 +201,6 @@ impl State {
             opened => opened,
         }
     }
-}
-
-fn listed(names: &Dir) -> Result<Vec<FileName>> {
-    let mut listed = Vec::new();
-    names.each(|name, _| {
-        listed.extend(name.to_str().ok().and_then(FileName::new));
-        Ok(())
-    })?;
-    Ok(listed)
 }
 
 fn make(path: &Path) -> Result<()> {

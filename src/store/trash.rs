@@ -1,13 +1,25 @@
 //! Removing volumes, and what becomes of them.
 
+use std::sync::MutexGuard;
+
 use nix::errno::Errno;
 
-use super::delete::delete_tree;
+use super::account::Account;
+use super::delete::{Moved, delete_tree};
 use super::dir::Dir;
 use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
+
+/// What nobody needs any more.
+#[derive(Debug, Default)]
+pub(super) struct Doomed {
+    /// Trees in `staging/`, to be deleted.
+    pub(super) trees: Vec<FileName>,
+    /// Accounts whose last file is gone, to be closed.
+    pub(super) accounts: Vec<Account>,
+}
 
 /// How a restoration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,24 +184,34 @@ impl Root {
     pub fn sweep(&self) -> Vec<Error> {
         let mut failed = Vec::new();
         while !self.is_lost() {
-            let next = self.doomed.lock().expect("no holder of this lock panics").pop();
+            let next = self.doomed().trees.pop();
             let Some(tree) = next else { break };
-            let mut moved = Vec::new();
             let project = self.project_of(&tree);
-            let deleted = delete_tree(self, &tree, &mut moved);
-            if let (Ok(()), Some(project)) = (&deleted, project) {
-                failed.extend(self.clear_limit(project).err());
-            }
-            if deleted.is_err() && moved.is_empty() {
-                failed.extend(deleted.err());
-                continue;
-            }
-            if deleted.is_err() {
+            let mut moved = Moved::default();
+            match delete_tree(self, &tree, &mut moved) {
+                Ok(()) => project.into_iter().for_each(|project| self.close(project)),
+                Err(error) if moved.is_empty() => failed.push(error),
                 // What was moved out of it goes first, and then the rest.
-                self.doom(tree);
+                Err(_) => self.doom(tree),
             }
-            moved.into_iter().for_each(|tree| self.doom(tree));
+            moved.trees.into_iter().for_each(|tree| self.doom(tree));
         }
+        failed.extend(self.close_accounts());
         failed
+    }
+
+    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
+    pub(super) fn doom(&self, staged: FileName) {
+        self.doomed().trees.push(staged);
+    }
+
+    pub(super) fn doomed(&self) -> MutexGuard<'_, Doomed> {
+        self.doomed.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl From<Vec<FileName>> for Doomed {
+    fn from(trees: Vec<FileName>) -> Self {
+        Self { trees, accounts: Vec::new() }
     }
 }

@@ -7,6 +7,7 @@
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use super::dir::{Dir, Mounts, error, how};
 use super::error::{Error, Result};
 use super::layout::FileName;
+use crate::sys::btrfs;
 
 /// One change of the disk that is about to be made.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct Step<'a> {
 
 /// Sees every change before it is made, and makes it fail by returning an error.
 pub type Probe = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
+
+/// The operation that makes a snapshot, in errors.
+pub const SNAPSHOT: &str = "snapshot";
 
 impl Dir {
     /// Makes the directory `name`, for the owner alone.
@@ -48,6 +53,48 @@ impl Dir {
         mkdirat(&self.fd, name, Mode::S_IRWXU)
             .map_err(|errno| error("mkdirat", &self.path.join(shown(name)), errno))?;
         self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes `name` a snapshot of the subvolume of btrfs that `source` is, and opens it.
+    pub(super) fn take_snapshot(&self, source: &Dir, name: &CStr) -> Result<Dir> {
+        self.step(SNAPSHOT, shown(name))?;
+        let fail = |source| Error { op: SNAPSHOT, path: self.path.join(shown(name)), source };
+        btrfs::snapshot(source.as_fd(), self.as_fd(), name).map_err(fail)?;
+        self.open_dir_read(name, Mounts::Stay)
+    }
+
+    /// Makes the empty subvolume `name` of btrfs, for the owner alone and otherwise as
+    /// a directory would be made, and opens it.
+    pub(super) fn make_subvolume_open(&self, name: &CStr) -> Result<Dir> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_CREATE_V2";
+        self.step(OP, shown(name))?;
+        let fail = |source| Error { op: OP, path: self.path.join(shown(name)), source };
+        btrfs::create_subvolume(self.fd.as_fd(), name).map_err(fail)?;
+        let made = self.open_dir_read(name, Mounts::Stay)?;
+        fchmod(&made.fd, Mode::S_IRWXU).map_err(|errno| fail(errno.into()))?;
+        btrfs::inherit(self.fd.as_fd(), made.fd.as_fd()).map_err(fail)?;
+        Ok(made)
+    }
+
+    /// Deletes the subvolume `name`, which was read from this directory, with all that
+    /// is in it, at once.
+    pub(super) fn delete_subvolume(&self, name: &CStr) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SNAP_DESTROY";
+        self.step(OP, shown(name))?;
+        btrfs::destroy(self.fd.as_fd(), name).map_err(|source| {
+            let path = self.path.join(shown(name));
+            Error { op: OP, path, source }
+        })
+    }
+
+    /// Lets what is in this subvolume be changed.
+    pub(super) fn make_writable(&self) -> Result<()> {
+        const OP: &str = "BTRFS_IOC_SUBVOL_SETFLAGS";
+        self.step(OP, "")?;
+        btrfs::make_writable(self.fd.as_fd()).map_err(|source| {
+            let path = self.path.clone();
+            Error { op: OP, path, source }
+        })
     }
 
     /// Writes a new file `name`, for the owner alone, without syncing it.

@@ -1,11 +1,15 @@
 //! The volumes of an open root.
 
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::dir::Dir;
 use super::error::Result;
 use super::layout::{DATA, FileName, RECORD, RECORD_NEW};
 use super::root::Root;
+use crate::sys::btrfs;
 use crate::sys::quota::Amount;
 use crate::sys::selinux;
 
@@ -24,17 +28,27 @@ pub struct Ownership {
     pub mode: Option<u32>,
 }
 
+/// What is done in a new data directory before it is a volume's.
+pub type Fill<'a> = &'a mut dyn FnMut(&Dir) -> Result<()>;
+
 /// What the data directory of a new volume holds.
 pub enum Contents<'a> {
     /// Nothing.
     Empty,
+    /// What is in this directory, for which [`Dir::can_be_snapshot`] holds: it is a
+    /// snapshot of it. This may then still refuse it.
+    Snapshot(&'a Dir, Fill<'a>),
     /// What this makes in it. It must give up where the root was given up.
-    Filled(&'a mut dyn FnMut(&Dir) -> Result<()>),
+    Filled(Fill<'a>),
 }
 
 impl std::fmt::Debug for Contents<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Empty) { "Empty" } else { "Filled" })
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Snapshot(..) => "Snapshot",
+            Self::Filled(_) => "Filled",
+        })
     }
 }
 
@@ -106,7 +120,18 @@ impl Root {
         contents: Contents<'_>,
     ) -> Result<Commit> {
         let staged = self.token()?;
-        let committed = self.build(&staged, record, owner, limit, contents).and_then(|()| {
+        let built = self.build(&staged, record, owner, limit, contents);
+        self.publish(staged, name, built)
+    }
+
+    /// Makes what was `built` as `staged` the volume `name`, never over another.
+    pub(super) fn publish(
+        &self,
+        staged: FileName,
+        name: &FileName,
+        built: Result<()>,
+    ) -> Result<Commit> {
+        let committed = built.and_then(|()| {
             self.state().note(name)?;
             self.staging.rename(&staged, &self.volumes, name)
         });
@@ -132,8 +157,7 @@ impl Root {
     ) -> Result<()> {
         self.staging.make_dir(staged.as_str())?;
         let volume = self.staging.open_dir(staged)?;
-        volume.make_dir(DATA)?;
-        let data = volume.open_dir(&data_name())?;
+        let data = make_data(&volume, &contents)?;
         // Before it is filled, so that what is made in it is counted, limited and
         // labelled.
         self.enroll(&data)?;
@@ -143,14 +167,15 @@ impl Root {
         // Ignoring: not every file system has labels, and the volume's Status says that
         // it has none.
         let _unlabelled = data.label_for_containers();
-        if let Contents::Filled(fill) = contents {
+        let has_bytes = !matches!(contents, Contents::Empty);
+        if let Contents::Filled(fill) | Contents::Snapshot(_, fill) = contents {
             fill(&data)?;
-            give(&data, owner)?;
-            // Through a descriptor that is older than the first byte: without it, all
+        }
+        give(&data, owner)?;
+        if has_bytes {
+            // Through a descriptor that is older than the first byte. Without it, all
             // files were empty after a cut.
             volume.sync_file_system()?;
-        } else {
-            give(&data, owner)?;
         }
         // Its own sync: that of the directory above need not take owner and mode
         // along, and on btrfs does not.
@@ -205,11 +230,6 @@ impl Root {
         data.delete_file(file)?;
         data.write_new(file, bytes).map(drop)
     }
-
-    /// Leaves a tree in `staging/` to be deleted by [`Root::sweep`].
-    pub(super) fn doom(&self, staged: FileName) {
-        self.doomed.lock().expect("no holder of this lock panics").push(staged);
-    }
 }
 
 /// Reads what is on the disk of the volume `name` in the directory `volumes`, as
@@ -242,8 +262,19 @@ pub(super) fn read(volumes: &Dir, name: &FileName) -> Result<Option<Stored>> {
     }))
 }
 
-fn data_name() -> FileName {
+pub(super) fn data_name() -> FileName {
     FileName::new(DATA).expect("it is one component")
+}
+
+/// Makes the data directory in `volume`: on btrfs a subvolume, which can be copied in
+/// an instant and be limited.
+fn make_data(volume: &Dir, contents: &Contents<'_>) -> Result<Dir> {
+    let name = CString::new(DATA).expect("it holds no NUL");
+    match contents {
+        Contents::Snapshot(source, _) => volume.take_snapshot(source, &name),
+        _ if btrfs::is_btrfs(volume.as_fd()) => volume.make_subvolume_open(&name),
+        _ => volume.make_dir_open(&name),
+    }
 }
 
 /// Gives the directory `data` to `owner`; that is to be synced.

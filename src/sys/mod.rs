@@ -5,13 +5,16 @@
 
 #![allow(unsafe_code)]
 
+pub mod btrfs;
 pub mod credentials;
 pub mod lock;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;
+pub mod qgroup;
 pub mod quota;
 pub mod random;
 pub mod selinux;
+pub mod sharing;
 pub mod socket;
 pub mod xattr;

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub struct Location {
     device: String,
     path: PathBuf,
+    /// Where it is mounted, if it is the top of a mount itself.
+    mountpoint: Option<PathBuf>,
 }
 
 impl Location {
@@ -26,14 +28,23 @@ impl Location {
     pub fn device(&self) -> &str {
         &self.device
     }
+
+    /// Returns whether the two are one directory of one file system, or one lies in
+    /// the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let nest = self.path.starts_with(&other.path) || other.path.starts_with(&self.path);
+        self.device == other.device && nest
+    }
 }
 
-/// One mount of a directory below a [`Location`], in the mount namespace of a process.
+/// One mount of a [`Location`], or of a directory below it, in the mount namespace of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {
     /// A process that lives in the namespace; the lowest such pid.
     pub pid: u32,
-    /// The mounted directory, relative to the location.
+    /// Which of the locations that were asked for.
+    pub location: usize,
+    /// The mounted directory, relative to the location; empty for itself.
     pub path: PathBuf,
     /// Where it is mounted, as that process sees it.
     pub mountpoint: PathBuf,
@@ -44,6 +55,30 @@ pub struct Use {
 /// # Errors
 /// `/proc/thread-self` cannot be read, or does not know the descriptor's mount.
 pub fn locate(dir: BorrowedFd<'_>) -> io::Result<Location> {
+    look(dir).map(|(location, ..)| location)
+}
+
+/// Finds where all lies that is seen in the open directory `dir`: itself, and what is
+/// mounted below it.
+///
+/// # Errors
+/// As those of [`locate`].
+pub fn shown(dir: BorrowedFd<'_>) -> io::Result<Vec<Location>> {
+    let (location, path, table) = look(dir)?;
+    let below = table
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse)
+        .filter(|mount| mount.mountpoint.starts_with(&path) && mount.mountpoint != path);
+    let below = below.map(|mount| Location {
+        device: mount.device,
+        path: mount.root,
+        mountpoint: Some(mount.mountpoint),
+    });
+    Ok(std::iter::once(location).chain(below).collect())
+}
+
+/// Returns where `dir` lies, its path, and the table of mounts that says so.
+fn look(dir: BorrowedFd<'_>) -> io::Result<(Location, PathBuf, Vec<u8>)> {
     let fd = dir.as_raw_fd();
     let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}"))?;
     let id = info
@@ -63,11 +98,26 @@ pub fn locate(dir: BorrowedFd<'_>) -> io::Result<Location> {
     let below = path.strip_prefix(&mount.mountpoint).map_err(|_| {
         io::Error::other(format!("{} is not below {}", path.display(), mount.mountpoint.display()))
     })?;
-    Ok(Location { device: mount.device, path: join(&mount.root, below) })
+    let mountpoint = below.as_os_str().is_empty().then_some(mount.mountpoint.clone());
+    let location = Location { path: join(&mount.root, below), device: mount.device, mountpoint };
+    Ok((location, path, table))
 }
 
-/// Lists what is mounted from below `location`, in every mount namespace that
-/// has a process we may look at. The location itself does not count.
+/// Returns whether something is mounted below the open directory `dir`, in the mount
+/// namespace of this process.
+///
+/// # Errors
+/// `/proc/thread-self` cannot be read.
+pub fn has_mounts_below(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    let path = fs::read_link(format!("/proc/thread-self/fd/{}", dir.as_raw_fd()))?;
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let mut mounts = table.split(|&byte| byte == b'\n').filter_map(parse);
+    Ok(mounts.any(|mount| mount.mountpoint != path && mount.mountpoint.starts_with(&path)))
+}
+
+/// Lists what is mounted of `locations` and from below them, in every mount namespace
+/// that has a process we may look at. Of a location that is the top of a mount, that
+/// mount at that path does not count, wherever it is seen: it is how the host has it.
 ///
 /// Where the host's `/proc` is not visible (inside a managed plugin) only the
 /// namespaces of the visible processes are seen.
@@ -75,7 +125,7 @@ pub fn locate(dir: BorrowedFd<'_>) -> io::Result<Location> {
 /// # Errors
 /// `/proc` itself cannot be listed. A process that ends while it is looked at
 /// is passed over.
-pub fn uses(location: &Location) -> io::Result<Vec<Use>> {
+pub fn uses(locations: &[Location]) -> io::Result<Vec<Use>> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
@@ -91,14 +141,18 @@ pub fn uses(location: &Location) -> io::Result<Vec<Use>> {
         }
         let Ok(table) = fs::read(format!("/proc/{pid}/mountinfo")) else { continue };
         let mounts = table.split(|&byte| byte == b'\n').filter_map(parse);
-        for mount in mounts.filter(|mount| mount.device == location.device) {
-            match mount.root.strip_prefix(&location.path) {
-                Ok(path) if !path.as_os_str().is_empty() => {
-                    let path = path.to_path_buf();
-                    found.push(Use { pid, path, mountpoint: mount.mountpoint.clone() });
+        for mount in mounts {
+            let of_mount = |(at, location): (usize, &Location)| {
+                let path = (mount.device == location.device)
+                    .then(|| mount.root.strip_prefix(&location.path).ok())??;
+                let own = location.mountpoint.as_ref() == Some(&mount.mountpoint);
+                if own && path.as_os_str().is_empty() {
+                    return None;
                 }
-                _ => {}
-            }
+                let (path, mountpoint) = (path.to_path_buf(), mount.mountpoint.clone());
+                Some(Use { pid, location: at, path, mountpoint })
+            };
+            found.extend(locations.iter().enumerate().filter_map(of_mount));
         }
     }
     Ok(found)
@@ -192,9 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn two_locations_overlap_where_they_are_of_one_file_system_and_nest() {
+        let at = |device: &str, path: &str| Location {
+            device: device.into(),
+            path: path.into(),
+            mountpoint: None,
+        };
+        let cases = [
+            ("8:1", "/a", "8:1", "/a", true),
+            ("8:1", "/", "8:1", "/a", true),
+            ("8:1", "/a/b", "8:1", "/a", true),
+            ("8:1", "/a", "8:1", "/ab", false),
+            ("8:1", "/a", "8:2", "/a", false),
+        ];
+        for (device, path, other, below, overlap) in cases {
+            let (one, two) = (at(device, path), at(other, below));
+            assert_eq!(one.overlaps(&two), overlap, "{one:?} {two:?}");
+            assert_eq!(two.overlaps(&one), overlap, "{one:?} {two:?}");
+        }
+    }
+
+    #[test]
     fn a_directory_that_nobody_mounted_has_no_uses() {
         let dir = tempfile::tempdir().unwrap();
         let dir = fs::File::open(dir.path()).unwrap();
-        assert_eq!(uses(&locate(dir.as_fd()).unwrap()).unwrap(), []);
+        assert_eq!(uses(&[locate(dir.as_fd()).unwrap()]).unwrap(), []);
     }
 }

@@ -1,11 +1,12 @@
 //! What is changed of volumes, each under its lock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::clone::Target;
 use super::collect::is_short;
 use super::driver::Driver;
 use super::error::Error;
@@ -18,13 +19,15 @@ use super::read::Volume;
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::layout::volume_data;
-use crate::store::{self, Amount, Commit, Contents, Ownership, Root, TrashName};
+use crate::store::{self, Commit, Contents, Copied, Ownership, Root, TrashName};
 
 /// How a Create ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// The volume was made.
     New,
+    /// It was made as a copy of another one, and how.
+    Copy(Copied),
     /// It was there already, with the same options.
     Existing,
 }
@@ -43,17 +46,10 @@ pub enum Removed {
     },
     /// The volume is gone for good.
     Deleted,
+    /// The volume is forgotten; the directory that it was stays as it is.
+    Forgotten(PathBuf),
     /// There was no such volume.
     Absent,
-}
-
-/// What a Mount is answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounted {
-    /// What containers are given.
-    pub mountpoint: PathBuf,
-    /// Why the kernel does not keep the volume's limit, if it has one.
-    pub unlimited: Option<String>,
 }
 
 impl Driver {
@@ -69,30 +65,44 @@ impl Driver {
             return self.compare(&root, &volume, asked);
         }
         let created = whole_seconds(SystemTime::now());
-        let defaults = self.settings.defaults.clone();
-        let record = Record { created, stated: asked.clone(), defaults, set: Options::default() };
+        let source = self.source(&root, name, asked)?;
+        let claim = asked.path.as_deref().map(|path| self.claim(&root, name, Path::new(path)));
+        let claim = claim.transpose()?;
+        let defaults = source.as_ref().map_or(&self.settings.defaults, |source| &source.defaults);
+        let (stated, defaults) = (asked.clone(), defaults.clone());
+        let record = Record { created, stated, defaults, set: Options::default() };
         let in_force = record.in_force(&self.builtin);
-        let owner = Ownership {
-            uid: asked.uid.or(record.defaults.uid),
-            gid: asked.gid.or(record.defaults.gid),
-            mode: in_force.mode,
+        let stated = asked.or(&record.defaults).that_apply();
+        let owner = match &source {
+            // A copy has the owner and the mode of its original, but for what is stated.
+            Some(_) => Ownership { uid: asked.uid, gid: asked.gid, mode: asked.mode },
+            None => Ownership { uid: stated.uid, gid: stated.gid, mode: in_force.mode },
         };
         refuse_if_not_to_give(name, owner)?;
         let limit = in_force.limit();
         refuse_unless_limited(&root, name, limit)?;
         let bytes = record.to_bytes(name);
-        let create = || root.create(name.file(), &bytes, owner, limit, Contents::Empty);
-        let committed = self.with_room(&root, create).map_err(|error| {
-            self.give_up_if_unsynced(&root);
-            Error::Disk(name.clone(), error)
-        })?;
+        let committed = match &source {
+            Some(source) => {
+                let target = Target { name, record: &bytes, owner, limit };
+                self.create_copy(&root, source, &target)
+            }
+            None => {
+                let made = self.with_room(&root, || match claim {
+                    Some(_) => root.create_placed(name.file(), &bytes),
+                    None => root.create(name.file(), &bytes, owner, limit, Contents::Empty),
+                });
+                made.map(|commit| (commit, None)).map_err(|e| Error::Disk(name.clone(), e))
+            }
+        };
+        let (commit, copied) = committed.inspect_err(|_| self.give_up_if_unsynced(&root))?;
         self.cache().changed(name);
         self.wake_collector_if_low(&root);
-        match committed {
+        match commit {
             Commit::Done => {
                 // The name may have been noted long ago, of a volume that is gone.
                 note_use(&root, name);
-                Ok(Created::New)
+                Ok(copied.map_or(Created::New, Created::Copy))
             }
             Commit::Exists => match self.read(&root, name)? {
                 Some(volume) => self.compare(&root, &volume, asked),
@@ -113,6 +123,14 @@ impl Driver {
             self.forget(&root, name);
             return Ok(Removed::Absent);
         };
+        if let Some(record) = &volume.record
+            && let Some(path) = record.place()
+        {
+            // To be forgotten, it need not be there.
+            self.refuse_if_protected(name, record)?;
+            self.refuse_if_placed_in_use(name, path)?;
+            return self.forget_placed(&root, name, path);
+        }
         let record = self.usable(&volume)?;
         self.refuse_if_protected(name, record)?;
         let retain = match record.asked().retain {
@@ -162,44 +180,6 @@ impl Driver {
             }
             gone => gone,
         })
-    }
-
-    /// Remembers that `id` mounts the volume `name`, and returns its mountpoint.
-    ///
-    /// # Errors
-    /// No root, no such volume, a damaged one, or the disk.
-    pub fn mount(&self, name: &VolumeName, id: &str) -> Result<Mounted, Error> {
-        let (_lock, root) = self.enter(name)?;
-        let volume = self.existing(&root, name)?;
-        let record = self.usable(&volume)?;
-        if let Some(url) = &self.settings.fixture {
-            if record.stated.invalid_option {
-                return Err(Error::Fixture);
-            }
-            write_for_fixture(&root, name, url, id)
-                .map_err(|error| Error::Disk(name.clone(), error))?;
-        }
-        let unlimited = enforce(&root, name, self.in_force(record).limit());
-        self.note_found(&root, name);
-        note_use(&root, name);
-        self.holders().mount(name, id);
-        self.wake_collector_if_low(&root);
-        Ok(Mounted { mountpoint: self.mountpoint(name), unlimited })
-    }
-
-    /// Remembers that `id` does not mount the volume `name` any more. It never
-    /// waits, and never fails.
-    pub fn unmount(&self, name: &VolumeName, id: &str) {
-        self.holders().unmount(name, id);
-    }
-
-    /// Notes that the volume `name` was in use until now.
-    ///
-    /// # Errors
-    /// No root.
-    pub fn note_unmounted(&self, name: &VolumeName) -> Result<(), Error> {
-        note_use(&*self.root()?, name);
-        Ok(())
     }
 
     /// Remembers that an engine begins a new life: dockerd activates a driver once
@@ -297,7 +277,7 @@ impl Driver {
 
     /// Returns for how long a volume with `record` is kept in the trash.
     pub(super) fn retention(&self, record: &Record) -> Duration {
-        self.in_force(record).retain.expect("there is a built-in retention")
+        self.in_force(record).retain.unwrap_or(self.settings.retention)
     }
 
     /// Refuses to remove a volume that somebody uses, and returns whether the kernel
@@ -313,13 +293,21 @@ impl Driver {
         if let Ok(evidence) = &evidence
             && let Some(user) = evidence.user(&volume_data(name.file()))
         {
-            let (pid, at) = (user.pid, user.mountpoint.display());
-            let by = format!("process {pid}, which has it mounted at {at}");
-            return Err(Error::InUse(name.clone(), by));
+            return Err(Error::in_use(name, user));
         }
         let carried = if retain.is_zero() { STARTING } else { CARRIED };
+        self.refuse_if_starting(name, carried)?;
+        Ok(evidence.is_ok())
+    }
+
+    /// Refuses to remove a volume that somebody may be about to mount.
+    pub(super) fn refuse_if_starting(
+        &self,
+        name: &VolumeName,
+        carried: Duration,
+    ) -> Result<(), Error> {
         match self.holders().starting(name, carried) {
-            None => Ok(evidence.is_ok()),
+            None => Ok(()),
             Some(holder) => {
                 let since = humantime::format_rfc3339_seconds(holder.since);
                 let by = format!("mount ID {:.12}, which asked for it at {since}", holder.id);
@@ -328,7 +316,7 @@ impl Driver {
         }
     }
 
-    fn forget(&self, root: &Root, name: &VolumeName) {
+    pub(super) fn forget(&self, root: &Root, name: &VolumeName) {
         // Ignoring: a name too many in the state directory does little harm, and
         // the next opening of the root takes it out.
         let _left = root.state().forget(name.file());
@@ -337,28 +325,10 @@ impl Driver {
     }
 }
 
-/// Sees to it that the kernel keeps the `limit` of the volume `name`, or returns why
-/// it does not. A database is not kept from starting for that.
-fn enforce(root: &Root, name: &VolumeName, limit: Amount) -> Option<String> {
-    if limit == Amount::default() {
-        return None;
-    }
-    match root.can_limit() {
-        Ok(()) => root.enforce(name.file(), limit).err().map(|error| error.to_string()),
-        Err(why) => Some(why.to_string()),
-    }
-}
-
 /// Notes that the volume `name` is in use at this moment.
 pub(super) fn note_use(root: &Root, name: &VolumeName) {
     // Ignoring: it is what a prune goes by, which asks the kernel too.
     let _unnoted = root.state().note_use(name.file());
-}
-
-/// The reference plugin writes where it listens and who mounts into the volume.
-fn write_for_fixture(root: &Root, name: &VolumeName, url: &str, id: &str) -> store::Result<()> {
-    root.replace_in_data(name.file(), "test", url.as_bytes())?;
-    root.replace_in_data(name.file(), "mountID", id.as_bytes())
 }
 
 pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {

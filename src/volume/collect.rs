@@ -209,9 +209,9 @@ impl Driver {
     /// Unmount may be lost, or may never come.
     fn note_uses(&self, root: &Root) {
         let evidence = Evidence::gather(root).map(|evidence| evidence.volumes());
-        for name in
-            evidence.into_iter().flatten().filter_map(|(name, _)| VolumeName::from_file(name))
-        {
+        let names =
+            evidence.into_iter().flatten().filter_map(|(name, _)| VolumeName::from_file(name));
+        for name in names.chain(self.placed_in_use().into_keys()) {
             note_use(root, &name);
         }
     }

@@ -7,18 +7,21 @@
 //! held for a look-up, never over disk work.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::availability::{Availability, Change};
 use super::cache::Cache;
+use super::clone::Copies;
 use super::collect::Collector;
 use super::error::Error;
 use super::holders::Holders;
 use super::locks::Locks;
 use super::name::VolumeName;
 use super::options::{Fixture, Options};
+use super::place::Claims;
+use super::read::Volume;
 use crate::store::{self, Root};
 
 /// How a driver behaves.
@@ -30,6 +33,8 @@ pub struct Settings {
     pub retention: Duration,
     /// The options of a Create that does not state them.
     pub defaults: Options,
+    /// The directories of the host below which volumes may lie.
+    pub bind_roots: Vec<PathBuf>,
     /// Where the driver listens, if it is to behave as the reference fixture.
     pub fixture: Option<String>,
 }
@@ -42,10 +47,12 @@ pub struct Driver {
     pub(super) collector: Collector,
     pub(super) builtin: Options,
     pub(super) locks: Locks,
+    pub(super) copies: Copies,
     /// The id of the root that was served last.
     served: Mutex<Option<String>>,
     cache: Mutex<Cache>,
     holders: Mutex<Holders>,
+    pub(super) claims: Mutex<Claims>,
 }
 
 impl Driver {
@@ -57,9 +64,11 @@ impl Driver {
             availability: Availability::default(),
             collector: Collector::default(),
             locks: Locks::default(),
+            copies: Copies::default(),
             served: Mutex::default(),
             cache: Mutex::default(),
             holders: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 
@@ -112,8 +121,12 @@ impl Driver {
         for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
             let _lock = self.locks.lock(name.file());
+            let found = root.read(name.file());
             // One that cannot be told is not known to be absent.
-            let there = !matches!(root.read(name.file()), Ok(None));
+            let there = !matches!(found, Ok(None));
+            if let Ok(Some(stored)) = found {
+                let _noted = self.with_place(root, Volume::new(&name, stored));
+            }
             let state = root.state();
             let noted = if there { state.note(name.file()) } else { state.forget(name.file()) };
             if first.is_ok() {

@@ -1,9 +1,12 @@
 //! Why an operation on a volume failed: one line for the person who asked, with
 //! the volume, the cause and what to do.
 
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
-use crate::store;
+use crate::store::{self, WALK};
+use crate::sys::mountinfo::Use;
 
 use super::name::{MAX_LENGTH, VolumeName};
 use super::options::BadOption;
@@ -47,6 +50,34 @@ pub enum Error {
          {0}'"
     )]
     OptionsDiffer(VolumeName, String),
+    /// The volume that is to be copied is not there.
+    #[error("volume {0}: there is no volume {1} to copy")]
+    NoSource(VolumeName, VolumeName),
+    /// A volume is to be a copy of itself.
+    #[error("volume {0} cannot be a copy of itself: name another volume")]
+    CopyOfItself(VolumeName),
+    /// The volume that is to be copied is a directory outside the root.
+    #[error(
+        "volume {0} cannot be a copy of {1}, which is the directory {path}: fill it with 'dirvol \
+         import {0} {path}'", path = .2.display()
+    )]
+    CopyOfPlace(VolumeName, VolumeName, PathBuf),
+    /// Somebody uses the volume that is to be copied.
+    #[error(
+        "volume {name}: volume {from} is in use by {by}; stop its containers first, or give \
+         live=true ('dirvol clone --live') if a copy of files that are being written is of use"
+    )]
+    SourceInUse {
+        /// The volume that is not made.
+        name: VolumeName,
+        /// The volume that was to be copied.
+        from: VolumeName,
+        /// Who uses it.
+        by: String,
+    },
+    /// What the volume would begin with is more than it may hold.
+    #[error("volume {0} may not hold as much as volume {1} does; give it a larger size or inodes")]
+    MoreThanLimit(VolumeName, VolumeName),
     /// Somebody uses the volume. Terraform's provider looks for these words.
     #[error("volume {0}: volume is in use by {1}; stop its containers first")]
     InUse(VolumeName, String),
@@ -82,6 +113,12 @@ pub enum Error {
     /// The volume is there and damaged.
     #[error("volume {0} cannot be used: {1}; mend it or move it away, {2} is left as it is")]
     Damaged(VolumeName, String, String),
+    /// The volume is a directory elsewhere, and that cannot be used.
+    #[error(
+        "volume {0} cannot be used: {1}; bring it back, or forget the volume with 'dirvol rm {0}', \
+         which leaves the directory as it is"
+    )]
+    NoPlace(VolumeName, String),
     /// The root is not served.
     #[error("dirvol is unavailable: {0}")]
     Unavailable(String),
@@ -96,6 +133,14 @@ pub enum Error {
     Fixture,
 }
 
+impl Error {
+    /// Says that the volume `name` is in use by `user`.
+    pub(super) fn in_use(name: &VolumeName, user: &Use) -> Self {
+        let (pid, at) = (user.pid, user.mountpoint.display());
+        Self::InUse(name.clone(), format!("process {pid}, which has it mounted at {at}"))
+    }
+}
+
 /// What a person can do about an error of the disk.
 fn cure(error: &store::Error) -> &'static str {
     match error.errno() {
@@ -103,6 +148,7 @@ fn cure(error: &store::Error) -> &'static str {
         Some(Errno::EDQUOT) => "free space, or raise the quota, on that disk",
         Some(Errno::EROFS) => "mount that disk writable",
         Some(Errno::EPERM | Errno::EACCES) => "give the driver the right to: run it as root",
+        None if error.op == WALK => "ask again",
         _ => "see the kernel's log for that disk",
     }
 }

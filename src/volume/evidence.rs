@@ -7,9 +7,9 @@ use std::path::Path;
 use super::error::Error;
 use crate::store::layout::volume_of;
 use crate::store::{self, FileName, Root};
-use crate::sys::mountinfo::{self, Use};
+use crate::sys::mountinfo::{self, Location, Use};
 
-/// What is mounted from below a root, at one moment.
+/// What is mounted from below a root, or of places outside it, at one moment.
 #[derive(Debug)]
 pub struct Evidence(Vec<Use>);
 
@@ -22,7 +22,17 @@ impl Evidence {
     /// It cannot be told where the root lies, or who there is. Nothing may be
     /// deleted then.
     pub fn gather(root: &Root) -> io::Result<Self> {
-        mountinfo::uses(&root.location()?).map(Self)
+        let mut uses = mountinfo::uses(&[root.location()?])?;
+        uses.retain(|held| !held.path.as_os_str().is_empty());
+        Ok(Self(uses))
+    }
+
+    /// Looks who has one of `places` mounted, or a directory below it.
+    ///
+    /// # Errors
+    /// It cannot be told who there is.
+    pub fn of(places: &[Location]) -> io::Result<Self> {
+        mountinfo::uses(places).map(Self)
     }
 
     /// As [`Evidence::gather`], for whoever can do nothing without.
@@ -45,6 +55,23 @@ impl Evidence {
     /// Returns all who have the directory `data`, or one below it, mounted.
     pub fn users(&self, data: &Path) -> impl Iterator<Item = &Use> {
         self.0.iter().filter(move |held| held.path.starts_with(data))
+    }
+
+    /// Returns one of all.
+    pub fn any(&self) -> Option<&Use> {
+        self.0.first()
+    }
+
+    /// Returns all.
+    pub fn all(&self) -> impl Iterator<Item = &Use> {
+        self.0.iter()
+    }
+
+    /// Returns how often each of the places is mounted, of which there are `places`.
+    pub fn by_location(&self, places: usize) -> Vec<usize> {
+        let mut mounts = vec![0; places];
+        self.0.iter().for_each(|held| mounts[held.location] += 1);
+        mounts
     }
 
     /// Returns the volumes that are mounted, and how often each is.

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::name::VolumeName;
 use super::size;
-use super::value::{duration, id, inodes, mode, size, truth};
+use super::value::{duration, id, inodes, mode, path, size, truth, volume};
 use crate::store::Amount;
 
 /// The options there are, in the order of messages.
-pub const KNOWN: [&str; 7] = ["gid", "inodes", "mode", "protect", "retain", "size", "uid"];
+pub const KNOWN: [&str; 10] =
+    ["from", "gid", "inodes", "live", "mode", "path", "protect", "retain", "size", "uid"];
 
-/// The options that are spoken for and that this version does not have yet.
-const LATER: [&str; 2] = ["from", "path"];
+/// The options that say something of a directory that the driver makes, or deletes.
+const OF_OUR_OWN: [&str; 8] = ["from", "gid", "inodes", "live", "mode", "retain", "size", "uid"];
 
 /// Permissions of a data directory where no option says otherwise.
 const DEFAULT_MODE: u32 = 0o755;
@@ -36,6 +38,9 @@ pub struct Options {
     pub gid: Option<u32>,
     /// The permission bits of the data directory, set at Create.
     pub mode: Option<u32>,
+    /// The directory that the volume is, outside the root: absolute, in its one
+    /// spelling. It is never changed.
+    pub path: Option<String>,
     /// How long the volume is kept in the trash; zero keeps nothing.
     pub retain: Option<Duration>,
     /// Whether a Remove is refused.
@@ -44,6 +49,10 @@ pub struct Options {
     pub size: Option<u64>,
     /// How many files and directories it may hold; zero is no limit.
     pub inodes: Option<u64>,
+    /// The volume that this one was made a copy of.
+    pub from: Option<VolumeName>,
+    /// Whether it may have been in use then.
+    pub live: bool,
     /// Fixture: Get answers a null volume, List leaves it out.
     pub ninja: bool,
     /// Fixture: Mount fails.
@@ -82,11 +91,20 @@ impl Options {
                 state(&mut values, key.to_ascii_lowercase(), value)?;
             }
         }
+        if values.contains_key("path")
+            && let Some(other) = OF_OUR_OWN.iter().find(|key| values.contains_key(**key))
+        {
+            return Err(BadOption(format!(
+                "option {other:?} cannot be given with \"path\": that directory stays as it is; \
+                 leave it out"
+            )));
+        }
         let mut options = Self::default();
         for (key, value) in values {
             match (key.as_str(), fixture) {
                 ("uid", _) => options.uid = Some(id(&key, value)?),
                 ("gid", _) => options.gid = Some(id(&key, value)?),
+                ("path", _) => options.path = Some(path(value)?),
                 ("mode", _) => options.mode = Some(mode(value)?),
                 ("retain", _) => {
                     let named = |why| BadOption(format!("option {key:?}: {why}"));
@@ -95,13 +113,16 @@ impl Options {
                 ("protect", _) => options.protect = Some(truth(&key, value)?),
                 ("size", _) => options.size = Some(size(value)?),
                 ("inodes", _) => options.inodes = Some(inodes(value)?),
+                ("from", _) => options.from = Some(volume(&key, value)?),
+                ("live", _) => options.live = truth(&key, value)?,
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
-                (later, _) if LATER.contains(&later) => {
-                    return Err(BadOption(format!(
-                        "option {later:?} is not supported yet; leave it out (known: {})",
-                        KNOWN.join(", ")
-                    )));
+                ("mountpoint", _) => {
+                    return Err(BadOption(
+                        "option \"mountpoint\" is local-persist's; here it is called path: use \
+                         path=DIR, below a --bind-root of the driver"
+                            .into(),
+                    ));
                 }
                 (unknown, _) => {
                     return Err(BadOption(format!(
@@ -111,7 +132,19 @@ impl Options {
                 }
             }
         }
+        if options.live && options.from.is_none() {
+            return Err(BadOption(
+                "option \"live\" is about the volume to copy: give that as \"from\" too".into(),
+            ));
+        }
         Ok(options)
+    }
+
+    /// Returns which of these options, if any, says how a volume is made, and so can
+    /// neither be set later nor be a default.
+    pub fn of_creation(&self) -> Option<&'static str> {
+        let stated = [(self.from.is_some(), "from"), (self.path.is_some(), "path")];
+        stated.into_iter().find_map(|(stated, key)| stated.then_some(key))
     }
 
     /// Returns the options that were stated, each in its one spelling.
@@ -121,10 +154,13 @@ impl Options {
             ("uid", self.uid.map(|uid| uid.to_string())),
             ("gid", self.gid.map(|gid| gid.to_string())),
             ("mode", self.mode.map(|mode| format!("{mode:04o}"))),
+            ("path", self.path.clone()),
             ("retain", self.retain.map(|retain| humantime::format_duration(retain).to_string())),
             ("protect", self.protect.map(|protect| protect.to_string())),
             ("size", self.size.map(size::show)),
             ("inodes", self.inodes.map(|inodes| inodes.to_string())),
+            ("from", self.from.as_ref().map(VolumeName::to_string)),
+            ("live", self.live.then(|| true.to_string())),
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
@@ -137,10 +173,13 @@ impl Options {
             uid: self.uid.or(defaults.uid),
             gid: self.gid.or(defaults.gid),
             mode: self.mode.or(defaults.mode),
+            path: self.path.clone().or_else(|| defaults.path.clone()),
             retain: self.retain.or(defaults.retain),
             protect: self.protect.or(defaults.protect),
             size: self.size.or(defaults.size),
             inodes: self.inodes.or(defaults.inodes),
+            from: self.from.clone().or_else(|| defaults.from.clone()),
+            live: self.live || defaults.live,
             ninja: self.ninja || defaults.ninja,
             invalid_option: self.invalid_option || defaults.invalid_option,
         }
@@ -153,40 +192,32 @@ impl Options {
             uid: Some(nix::unistd::geteuid().as_raw()),
             gid: Some(nix::unistd::getegid().as_raw()),
             mode: Some(DEFAULT_MODE),
+            path: None,
             retain: Some(retention),
             protect: Some(false),
             size: None,
             inodes: None,
+            from: None,
+            live: false,
             ninja: false,
             invalid_option: false,
         }
     }
 
+    /// Returns these options, without those that mean nothing where the volume is a
+    /// directory elsewhere.
+    pub fn that_apply(self) -> Self {
+        if self.path.is_none() {
+            return self;
+        }
+        let (ninja, invalid_option) = (self.ninja, self.invalid_option);
+        let (path, protect) = (self.path, self.protect);
+        Self { path, protect, ninja, invalid_option, ..Self::default() }
+    }
+
     /// Returns what a volume with these options may hold.
     pub fn limit(&self) -> Amount {
         Amount { bytes: self.size.unwrap_or(0), inodes: self.inodes.unwrap_or(0) }
-    }
-
-    /// Names the first option that is `asked` for and is neither what the volume
-    /// has `now` nor what it was `created` with, or returns `None`.
-    pub fn difference(now: &Self, created: &Self, asked: &Self) -> Option<String> {
-        let [now, created, asked] = [now, created, asked].map(|options| {
-            let mut map = options.to_map();
-            // No limit is no limit, whether it was stated or not.
-            map.retain(|key, value| value != "0" || !matches!(key.as_str(), "size" | "inodes"));
-            map
-        });
-        let keys: std::collections::BTreeSet<&String> = now.keys().chain(asked.keys()).collect();
-        let differs = |key: &&String| {
-            let asked = asked.get(*key);
-            now.get(*key) != asked && created.get(*key) != asked
-        };
-        let shown = |map: &BTreeMap<String, String>, key: &String| {
-            map.get(key).cloned().unwrap_or_else(|| "unset".into())
-        };
-        keys.into_iter()
-            .find(differs)
-            .map(|key| format!("its {key} is {}, not {}", shown(&now, key), shown(&asked, key)))
     }
 }
 
@@ -216,9 +247,13 @@ mod tests {
         Options::parse(stated.iter().copied(), Fixture::Off).map_err(|error| error.to_string())
     }
 
+    fn name(name: &str) -> Option<VolumeName> {
+        VolumeName::new(name)
+    }
+
     #[test]
     fn each_option_is_read() {
-        let cases: [(&[(&str, &str)], Options); 14] = [
+        let cases: [(&[(&str, &str)], Options); 18] = [
             (&[], Options::default()),
             (&[("uid", "0")], Options { uid: Some(0), ..Default::default() }),
             (&[("GID", "4294967294")], Options { gid: Some(4_294_967_294), ..Default::default() }),
@@ -233,6 +268,16 @@ mod tests {
             (&[("PROTECT", "false")], Options { protect: Some(false), ..Default::default() }),
             (&[("size", "10G")], Options { size: Some(10 << 30), ..Default::default() }),
             (&[("SIZE", "0")], Options { size: Some(0), ..Default::default() }),
+            (&[("from", "db")], Options { from: name("db"), ..Default::default() }),
+            (
+                &[("Live", "true"), ("from", "db")],
+                Options { from: name("db"), live: true, ..Default::default() },
+            ),
+            (&[("live", "false")], Options::default()),
+            (
+                &[("Path", "/srv/a b/")],
+                Options { path: Some("/srv/a b".into()), ..Default::default() },
+            ),
             (&[("inodes", "1M")], Options { inodes: Some(1 << 20), ..Default::default() }),
             (
                 &[("o", "uid=5,mode=0700")],
@@ -252,8 +297,8 @@ mod tests {
         let octal = "give octal digits, 0000 to 7777";
         let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
         let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
-        let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
-        let cases: [(&[(&str, &str)], String); 18] = [
+        let known = "(known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
+        let cases: [(&[(&str, &str)], String); 19] = [
             (&[("uid", "root")], format!("option \"uid\" is \"root\": {ids}")),
             (&[("uid", "-1")], format!("option \"uid\" is \"-1\": {ids}")),
             (&[("uid", "+1")], format!("option \"uid\" is \"+1\": {ids}")),
@@ -269,8 +314,12 @@ mod tests {
             ),
             (&[("protect", "on")], "option \"protect\" is \"on\": give true or false".into()),
             (
-                &[("from", "db")],
-                format!("option \"from\" is not supported yet; leave it out {known}"),
+                &[("from", "../db")],
+                "option \"from\" is \"../db\": give the name of the volume to copy".into(),
+            ),
+            (
+                &[("live", "true")],
+                "option \"live\" is about the volume to copy: give that as \"from\" too".into(),
             ),
             (&[("size", "10")], format!("option \"size\" is \"10\": {sizes}")),
             (&[("size", "9E")], format!("option \"size\" is \"9E\": {sizes}")),
@@ -289,19 +338,22 @@ mod tests {
     }
 
     #[test]
+    fn what_says_nothing_of_a_directory_elsewhere_does_not_apply_to_one() {
+        let path = Some("/srv/a".to_owned());
+        let stated = Options { path: path.clone(), ..Default::default() };
+        let applying = stated.or(&Options::builtin(Duration::from_secs(60))).that_apply();
+        assert_eq!(applying, Options { path, protect: Some(false), ..Default::default() });
+        let own = Options::builtin(Duration::from_secs(60));
+        assert_eq!(own.clone().that_apply(), own);
+        let why = "its path is /srv/a, not unset".to_owned();
+        assert_eq!(Options::difference(&applying, &applying, &own), Some(why));
+    }
+
+    #[test]
     fn the_fixtures_options_are_known_to_the_fixture_alone() {
         let stated = [("ninja", "1"), ("invalidOption", "1")];
         let options = Options::parse(stated, Fixture::On).unwrap();
         assert!(options.ninja && options.invalid_option);
-    }
-
-    #[test]
-    fn the_first_difference_is_named() {
-        let has = Options { uid: Some(5), ..Options::builtin(Duration::from_secs(60)) };
-        let asked = Options { uid: Some(6), ..has.clone() };
-        let difference = |asked| Options::difference(&has, &has, asked);
-        assert_eq!(difference(&has), None);
-        assert_eq!(difference(&asked), Some("its uid is 5, not 6".into()));
     }
 
     proptest! {

@@ -1,7 +1,10 @@
 //! All volumes at a glance, and who has one.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
+
+use nix::errno::Errno;
 
 use super::driver::Driver;
 use super::error::Error;
@@ -9,8 +12,8 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::{Health, Volume};
-use crate::store::Amount;
 use crate::store::layout::volume_data;
+use crate::store::{Held, Usage};
 use crate::sys::mountinfo::Use;
 use crate::sys::process;
 
@@ -19,6 +22,8 @@ use crate::sys::process;
 pub struct Overview {
     /// Its name.
     pub name: VolumeName,
+    /// What containers are given.
+    pub mountpoint: PathBuf,
     /// When it was created, if its record says so.
     pub created: Option<SystemTime>,
     /// When it was in use last.
@@ -31,7 +36,7 @@ pub struct Overview {
     /// The options in force, if its record says so.
     pub options: Option<Options>,
     /// What it holds, where the kernel counts that.
-    pub holds: Option<Amount>,
+    pub holds: Option<Usage>,
 }
 
 /// One mount of a volume, or of a directory in it.
@@ -59,6 +64,7 @@ impl Driver {
         // Ignoring: who asks for all volumes may be told less.
         let mounted =
             Evidence::gather(&root).map(|evidence| evidence.volumes()).unwrap_or_default();
+        let placed = self.placed_in_use();
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let volume = match self.read(&root, &name) {
@@ -73,9 +79,14 @@ impl Driver {
             };
             let held = self.mounts_of(&name);
             all.push(Overview {
+                mountpoint: self.mountpoint_of(&volume),
                 created: volume.record.as_ref().map(|record| record.created),
                 used: used.get(name.file()).copied(),
-                holders: mounted.get(name.file()).copied().unwrap_or(held),
+                holders: mounted
+                    .get(name.file())
+                    .or_else(|| placed.get(&name))
+                    .copied()
+                    .unwrap_or(held),
                 health: volume.health,
                 holds: root.usage(name.file()),
                 options: volume.record.map(|record| self.in_force(&record)),
@@ -85,6 +96,24 @@ impl Driver {
         Ok(all)
     }
 
+    /// Walks through the volume `name`, whatever its record says, and returns what it
+    /// holds. It may take minutes, and ends early when `stop` is set.
+    ///
+    /// # Errors
+    /// No root, no such volume, it was ended, or the disk.
+    pub fn walk(&self, name: &VolumeName, stop: &AtomicBool) -> Result<Held, Error> {
+        let root = self.checked_root()?;
+        let volume = self.existing(&root, name)?;
+        match root.walk(name.file(), stop) {
+            // It is said as it is of a volume that was to be mounted.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                self.usable(&volume)?;
+                Err(Error::Disk(name.clone(), error))
+            }
+            walked => walked.map_err(|error| Error::Disk(name.clone(), error)),
+        }
+    }
+
     /// Returns where the volume `name` is mounted, as far as the processes there
     /// are visible.
     ///
@@ -92,15 +121,18 @@ impl Driver {
     /// No root, no such volume, it cannot be told, or the disk.
     pub fn who_has(&self, name: &VolumeName) -> Result<Vec<Mount>, Error> {
         let root = self.checked_root()?;
-        self.existing(&root, name)?;
-        let data = volume_data(name.file());
-        let evidence = Evidence::needed(&root)?;
+        let volume = self.existing(&root, name)?;
         let mount = |held: &Use| Mount {
             pid: held.pid,
             container: process::container(held.pid),
             since: process::started(held.pid),
             mountpoint: held.mountpoint.clone(),
         };
-        Ok(evidence.users(&data).map(mount).collect())
+        if let Some(path) = volume.place() {
+            let evidence = self.evidence_at(path);
+            return Ok(evidence.iter().flat_map(Evidence::all).map(mount).collect());
+        }
+        let evidence = Evidence::needed(&root)?;
+        Ok(evidence.users(&volume_data(name.file())).map(mount).collect())
     }
 }

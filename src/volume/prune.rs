@@ -2,6 +2,7 @@
 //! touches those of a plugin (moby `daemon/volume/service/service.go`, Prune).
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::change::Removed;
@@ -30,6 +31,8 @@ pub enum Fate {
     Removed(Removed),
     /// It would be removed, and kept in the trash for so long.
     Removable(Duration),
+    /// It would be forgotten; the directory that it is stays.
+    Forgettable(PathBuf),
     /// It stays, for this reason.
     Kept(String),
 }
@@ -80,7 +83,10 @@ impl Driver {
         let record = self.usable(&volume)?;
         self.refuse_if_protected(name, record)?;
         let retain = self.retention(record);
-        let known = self.refuse_if_in_use(&root, name, retain)?;
+        let known = match record.place() {
+            Some(path) => self.refuse_if_placed_in_use(name, path)?,
+            None => self.refuse_if_in_use(&root, name, retain)?,
+        };
         if !known && prune.needed.is_none() {
             return Ok(Some(Fate::Kept("it cannot be told who uses it".into())));
         }
@@ -97,9 +103,16 @@ impl Driver {
             return Ok(None);
         }
         if prune.dry_run {
-            return Ok(Some(Fate::Removable(retain)));
+            return Ok(Some(match record.place() {
+                Some(path) => Fate::Forgettable(path.to_path_buf()),
+                None => Fate::Removable(retain),
+            }));
         }
-        match self.take_away(&root, name, retain, known)? {
+        let removed = match record.place() {
+            Some(path) => self.forget_placed(&root, name, path)?,
+            None => self.take_away(&root, name, retain, known)?,
+        };
+        match removed {
             Removed::Absent => Ok(None),
             removed => Ok(Some(Fate::Removed(removed))),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -11,7 +11,7 @@ use super::holders::Holder;
 use super::name::VolumeName;
 use super::options::Options;
 use super::record::Record;
-use crate::store::{self, Amount, Root, Space, State, Stored};
+use crate::store::{self, Amount, Root, Space, State, Stored, Usage};
 
 /// A volume, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Volume {
     /// Why SELinux keeps containers from it, where it does.
     pub mislabelled: Option<String>,
     /// What it holds, of a volume with a limit; or why its limit is not kept.
-    pub holds: Option<Result<Amount, String>>,
+    pub holds: Option<Result<Usage, String>>,
 }
 
 /// Whether a volume can be used.
@@ -120,7 +120,12 @@ impl Driver {
         Ok(names)
     }
 
-    /// Returns what containers are given of the volume `name`, which need not exist.
+    /// Returns what containers are given of `volume`.
+    pub fn mountpoint_of(&self, volume: &Volume) -> PathBuf {
+        volume.place().map_or_else(|| self.mountpoint(&volume.name), Path::to_path_buf)
+    }
+
+    /// Returns where the data of a volume `name` is that is not a directory elsewhere.
     pub fn mountpoint(&self, name: &VolumeName) -> PathBuf {
         store::layout::mountpoint(&self.settings.root.path, name.file())
     }
@@ -191,7 +196,7 @@ impl Driver {
     pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
         let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
         let Some(stored) = stored else { return Ok(None) };
-        let volume = Volume::new(name, stored);
+        let volume = self.with_place(root, Volume::new(name, stored));
         let holds = volume.record.as_ref().and_then(|record| self.holds(root, name, record));
         Ok(Some(Volume { holds, ..volume }))
     }
@@ -202,11 +207,12 @@ impl Driver {
         root: &Root,
         name: &VolumeName,
         record: &Record,
-    ) -> Option<Result<Amount, String>> {
-        if self.in_force(record).limit() == Amount::default() {
+    ) -> Option<Result<Usage, String>> {
+        let limit = self.in_force(record).limit();
+        if limit == Amount::default() {
             return None;
         }
-        let can = root.can_limit().map_err(|why| why.to_string());
+        let can = root.can_limit_volume(name.file(), limit).map_err(|why| why.to_string());
         Some(can.and_then(|()| root.usage(name.file()).ok_or_else(|| "mount it once".to_owned())))
     }
 
@@ -224,6 +230,9 @@ impl Driver {
     pub(super) fn usable<'a>(&self, volume: &'a Volume) -> Result<&'a Record, Error> {
         match (&volume.record, &volume.health) {
             (Some(record), Health::Ok) => Ok(record),
+            (Some(record), Health::Damaged(why)) if record.place().is_some() => {
+                Err(Error::NoPlace(volume.name.clone(), why.clone()))
+            }
             (_, Health::Damaged(why) | Health::Unknown(why)) => {
                 let data = self.mountpoint(&volume.name);
                 let whole = data.parent().unwrap_or(&data).display().to_string();
@@ -250,7 +259,7 @@ impl Volume {
         let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
         let (record, health) = match record {
             Err(why) => (None, Health::Damaged(why)),
-            Ok(record) if stored.has_data => (Some(record), Health::Ok),
+            Ok(record) if stored.has_data || record.place().is_some() => (Some(record), Health::Ok),
             Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
         };
         Self { name: name.clone(), record, health, mislabelled: stored.mislabelled, holds: None }

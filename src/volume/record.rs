@@ -97,7 +97,7 @@ impl Record {
     /// Returns the options in force: what was set, what was stated, what was
     /// default then, and `builtin` for the rest.
     pub fn in_force(&self, builtin: &Options) -> Options {
-        self.set.or(&self.stated).or(&self.defaults).or(builtin)
+        self.set.or(&self.stated).or(&self.defaults).or(builtin).that_apply()
     }
 
     /// Returns what was asked for by a person: what was set, and what was stated.
@@ -111,8 +111,8 @@ impl Record {
     /// always asked for the same.
     pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<String> {
         let rest = self.defaults.or(builtin);
-        let (created, now) = (self.stated.or(&rest), self.in_force(builtin));
-        Options::difference(&now, &created, &asked.or(&rest))
+        let (created, now) = (self.stated.or(&rest).that_apply(), self.in_force(builtin));
+        Options::difference(&now, &created, &asked.or(&rest).that_apply())
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 r#"{"format":1,"name":"db","created":"2023-11-14T22:13:20Z","options":{"x":"1"}}"#,
-                "its record: option \"x\" is unknown (known: gid, inodes, mode, protect, retain, size, uid)",
+                "its record: option \"x\" is unknown (known: from, gid, inodes, live, mode, path, protect, retain, size, uid)",
             ),
         ];
         for (text, why) in cases {

@@ -3,6 +3,8 @@
 
 use super::error::Error;
 use super::name::VolumeName;
+use super::options::{BadOption, Options};
+use super::record::Record;
 use crate::store::{Amount, Ownership, Root};
 use crate::sys::credentials::Credentials;
 
@@ -27,7 +29,7 @@ pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Resu
     }
 }
 
-/// Refuses a limit that the kernel would not keep.
+/// Refuses a limit of a new volume that the kernel would not keep.
 pub(super) fn refuse_unless_limited(
     root: &Root,
     name: &VolumeName,
@@ -36,5 +38,38 @@ pub(super) fn refuse_unless_limited(
     if limit == Amount::default() {
         return Ok(());
     }
-    root.can_limit().map_err(|why| Error::NoLimits(name.clone(), why))
+    root.can_limit(limit).map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Refuses a limit of a volume that is there, where the kernel would not keep it.
+pub(super) fn refuse_unless_limitable(
+    root: &Root,
+    name: &VolumeName,
+    limit: Amount,
+) -> Result<(), Error> {
+    if limit == Amount::default() {
+        return Ok(());
+    }
+    let can = root.can_limit_volume(name.file(), limit);
+    can.map_err(|why| Error::NoLimits(name.clone(), why))
+}
+
+/// Refuses to set options that mean nothing where a volume is a directory outside the
+/// root.
+pub(super) fn refuse_unless_to_set(
+    name: &VolumeName,
+    record: &Record,
+    options: &Options,
+) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::BadOption(name.to_string(), BadOption(why)));
+    let Some(path) = record.place() else { return Ok(()) };
+    let stated = options.to_map();
+    match stated.keys().find(|key| *key != "protect") {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "option {key:?} cannot be set: the volume is {}, which stays as it is; protect can be \
+             set",
+            path.display()
+        )),
+    }
 }

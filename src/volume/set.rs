@@ -3,9 +3,9 @@
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
-use super::options::Options;
+use super::options::{BadOption, Options};
 use super::record::Record;
-use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
+use super::refuse::{refuse_if_not_to_give, refuse_unless_limitable, refuse_unless_to_set};
 use crate::store::Ownership;
 
 impl Driver {
@@ -17,13 +17,18 @@ impl Driver {
     /// No root, no such volume, a damaged one, an owner that this driver cannot give
     /// it to, or the disk.
     pub fn set(&self, name: &VolumeName, options: &Options) -> Result<Options, Error> {
+        if let Some(key) = options.of_creation() {
+            let why = BadOption(format!("option {key:?} says how a volume is made: leave it out"));
+            return Err(Error::BadOption(name.to_string(), why));
+        }
         let (_lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
+        refuse_unless_to_set(name, record, options)?;
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let limited = options.size.is_some() || options.inodes.is_some();
         let limit = limited.then(|| self.in_force(&record).limit());
-        refuse_unless_limited(&root, name, limit.unwrap_or_default())?;
+        refuse_unless_limitable(&root, name, limit.unwrap_or_default())?;
         let bytes = record.to_bytes(name);
         let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
         refuse_if_not_to_give(name, owner)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::name::VolumeName;
 use super::options::BadOption;
 use super::size;
 
@@ -27,6 +28,24 @@ pub(super) fn mode(value: &str) -> Result<u32, BadOption> {
     })
 }
 
+/// Reads the path of a directory in its one spelling: a slash at its end is dropped.
+pub(super) fn path(value: &str) -> Result<String, BadOption> {
+    let path = value.strip_suffix('/').unwrap_or(value);
+    // A path of the kernel's is 4095 bytes long and a NUL.
+    if path.len() > 4095 {
+        let bytes = path.len();
+        return Err(BadOption(format!("option \"path\" is {bytes} bytes long: 4095 are the most")));
+    }
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
+    let whole = path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
+    whole.then(|| path.to_owned()).ok_or_else(|| {
+        BadOption(format!(
+            "option \"path\" is {value:?}: give an absolute path without '.', '..', '//' and \
+             control characters"
+        ))
+    })
+}
+
 pub(super) fn size(value: &str) -> Result<u64, BadOption> {
     size::parse(value).filter(|&size| size == 0 || size >= LEAST_SIZE).ok_or_else(|| {
         BadOption(format!(
@@ -47,6 +66,12 @@ pub(super) fn inodes(value: &str) -> Result<u64, BadOption> {
 
 pub(super) fn truth(key: &str, value: &str) -> Result<bool, BadOption> {
     value.parse().map_err(|_| BadOption(format!("option {key:?} is {value:?}: give true or false")))
+}
+
+pub(super) fn volume(key: &str, value: &str) -> Result<VolumeName, BadOption> {
+    VolumeName::new(value).ok_or_else(|| {
+        BadOption(format!("option {key:?} is {value:?}: give the name of the volume to copy"))
+    })
 }
 
 /// Reads a duration as people write it: `24h`, `1day 12h`, or a bare `0`.

@@ -16,6 +16,7 @@ on_each_file_system!(
     a_purge_that_is_cut_leaves_the_entry_whole_or_absent,
     a_set_that_is_cut_leaves_a_record_that_is_old_or_new,
     a_restore_that_is_cut_leaves_the_whole_entry_or_the_volume,
+    a_clone_that_is_cut_leaves_the_volume_whole_or_absent,
 );
 
 /// What is done to a name: before, and under the knife.
@@ -110,6 +111,21 @@ fn a_restore_that_is_cut_leaves_the_whole_entry_or_the_volume(fs: FileSystem) {
                 rig.remove(ledger, name);
             },
             run: |rig, ledger, name| rig.restore(ledger, name),
+        },
+    );
+}
+
+fn a_clone_that_is_cut_leaves_the_volume_whole_or_absent(fs: FileSystem) {
+    cut_everywhere(
+        fs,
+        &Operation {
+            prepare: |rig, ledger, name| {
+                let original = format!("of-{name}");
+                rig.create(ledger, &original, &Spec::owned(1000, 2000, 0o2770));
+                // More than a file system keeps beside a file's name.
+                rig.write(ledger, &original, &"precious ".repeat(5000));
+            },
+            run: |rig, ledger, name| rig.clone(ledger, &format!("of-{name}"), name),
         },
     );
 }

@@ -69,8 +69,13 @@ fn expected_lines(name: &str, spec: &Spec) -> Vec<String> {
     let options = json!(spec.stated());
     let set =
         spec.set.map(|mode| format!(",\"set\":{{\"mode\":\"{mode:04o}\"}}")).unwrap_or_default();
+    let defaults = match &spec.from {
+        Some(_) => format!(",\"defaults\":{}", json!(spec.own())),
+        None => String::new(),
+    };
     let record = format!(
-        "{{\"format\":1,\"name\":{name:?},\"created\":\"{TIME}\",\"options\":{options}{set}}}\n"
+        "{{\"format\":1,\"name\":{name:?},\"created\":\"{TIME}\",\"options\":{options}{defaults}\
+         {set}}}\n"
     );
     lines.push(format!("volume.json 0600 0:0 {record:?}"));
     lines

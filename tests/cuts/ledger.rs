@@ -16,6 +16,8 @@ pub struct Spec {
     pub mode: Option<u32>,
     /// `retain=0`: nothing of it goes to the trash.
     pub keeps_nothing: bool,
+    /// The volume that it is a copy of: what else it has, it has from there.
+    pub from: Option<String>,
     /// The mode that its record says was set later.
     pub set: Option<u32>,
     /// The mode of its data directory, where that is not the one it was created with.
@@ -95,6 +97,14 @@ impl Spec {
 
     /// The options as a client states them.
     pub fn stated(&self) -> BTreeMap<&'static str, String> {
+        if let Some(from) = &self.from {
+            return BTreeMap::from([("from", from.clone())]);
+        }
+        self.own()
+    }
+
+    /// The options that it was created with, or its original was.
+    pub fn own(&self) -> BTreeMap<&'static str, String> {
         let stated = [
             ("uid", self.uid.map(|uid| uid.to_string())),
             ("gid", self.gid.map(|gid| gid.to_string())),

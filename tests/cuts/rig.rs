@@ -45,6 +45,7 @@ impl Rig {
             },
             retention: Duration::from_nanos(1),
             defaults: Options::default(),
+            bind_roots: Vec::new(),
             fixture: None,
         });
         Self { driver, root: root.to_path_buf(), hook }
@@ -84,6 +85,14 @@ impl Rig {
         let options = Options { mode: Some(mode), ..Options::default() };
         let set = || self.driver.set(&volume(name), &options);
         ledger.change(name, ledger::Change::Set(mode), set).unwrap();
+    }
+
+    /// Makes `name` a copy of the volume `from`.
+    pub fn clone(&self, ledger: &Ledger, from: &str, name: &str) {
+        let original = ledger.known(from).volume.unwrap();
+        let options = Options { from: Some(volume(from)), ..Options::default() };
+        let change = ledger::Change::Create(Spec { from: Some(from.into()), ..original });
+        ledger.change(name, change, || self.driver.create(&volume(name), &options)).unwrap();
     }
 
     /// Restores the one entry of `name` in the trash.

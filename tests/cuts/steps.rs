@@ -1,6 +1,7 @@
 //! The exact order of the steps on the disk. A sync that is left out, or that
 //! moves, fails a test here, also one that no file system that is cut needs.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use dirvol::store::Step;
 use dirvol::volume::Options;
 use tempfile::TempDir;
 
-use crate::disk::run;
+use crate::disk::{Disk, FileSystem, run};
 use crate::harness::{Setup, temporary};
 use crate::ledger::{Ledger, Spec};
 use crate::revive;
@@ -81,6 +82,38 @@ fn a_create_with_options_syncs_its_data_directory_after_giving_it_away() {
     ];
     let spec = Spec { keeps_nothing: true, ..Spec::owned(1000, 2000, 0o2770) };
     assert_eq!(traced.steps(|rig, ledger| rig.create(ledger, "a", &spec)), expected);
+}
+
+#[test]
+fn a_clone_writes_everything_to_the_disk_before_its_record_and_its_name() {
+    let traced = Traced::opened();
+    traced.rig.create(&traced.ledger, "a", &Spec::plain());
+    traced.rig.write(&traced.ledger, "a", "precious");
+    let data = traced.rig.root.join("volumes/a/data");
+    fs::create_dir(data.join("sub")).unwrap();
+    fs::hard_link(data.join("payload"), data.join("sub/again")).unwrap();
+    let expected = [
+        "mkdirat staging/<token>",
+        "mkdirat staging/<token>/data",
+        "open staging/<token>/data/payload",
+        "fsetattr staging/<token>/data/payload",
+        "mkdirat staging/<token>/data/<token>",
+        "linkat staging/<token>/data/<token>/<inode>",
+        "mkdirat staging/<token>/data/sub",
+        "linkat staging/<token>/data/sub/again",
+        "fsetattr staging/<token>/data/sub",
+        "unlinkat staging/<token>/data/<token>/<inode>",
+        "unlinkat staging/<token>/data/<token>",
+        "fsetattr staging/<token>/data",
+        "syncfs staging/<token>",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    assert_eq!(traced.steps(|rig, ledger| rig.clone(ledger, "a", "b")), expected);
 }
 
 #[test]
@@ -233,8 +266,44 @@ fn calls_of_serving(top: &Path, root: &Path, state: &Path) -> Vec<String> {
     trace::calls(&output, top)
 }
 
+/// On btrfs a data directory is a subvolume: it is made and deleted by another call, and
+/// what is synced, and when, is the same.
+#[test]
+fn on_btrfs_a_subvolume_is_made_and_deleted_and_the_syncs_are_the_same() {
+    let disk = Disk::new(FileSystem::Btrfs);
+    make_root(&disk.path("root"));
+    let rig = Rig::new(&disk.path("root"), &disk.path("state"));
+    let traced = Traced { rig, ledger: Ledger::default(), dir: temporary() };
+    traced.rig.open();
+    let expected = [
+        "mkdirat staging/<token>",
+        "BTRFS_IOC_SUBVOL_CREATE_V2 staging/<token>/data",
+        "fchown staging/<token>/data",
+        "fchmod staging/<token>/data",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    let spec = Spec { keeps_nothing: true, ..Spec::owned(1000, 2000, 0o2770) };
+    assert_eq!(traced.steps(|rig, ledger| rig.create(ledger, "a", &spec)), expected);
+    traced.rig.write(&traced.ledger, "a", "scratch");
+    let expected = ["renameat2 volumes/a", "fsync volumes"];
+    assert_eq!(traced.steps(|rig, ledger| rig.remove(ledger, "a")), expected);
+    let mut deleting = traced.steps(|rig, ledger| rig.collect(ledger, "a"));
+    deleting.sort();
+    let expected = [
+        "BTRFS_IOC_SNAP_DESTROY staging/<token>/data",
+        "unlinkat staging/<token>",
+        "unlinkat staging/<token>/volume.json",
+    ];
+    assert_eq!(deleting, expected);
+}
+
 /// A rig whose steps are written down.
-struct Traced {
+pub struct Traced {
     rig: Rig,
     ledger: Ledger,
     dir: TempDir,
@@ -252,14 +321,14 @@ impl Traced {
         Self { rig, ledger: Ledger::default(), dir }
     }
 
-    fn opened() -> Self {
+    pub fn opened() -> Self {
         let traced = Self::new();
         traced.rig.open();
         traced
     }
 
     /// The steps of an operation.
-    fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
+    pub fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
         let steps: Arc<Mutex<Vec<String>>> = Arc::default();
         let (seen, root) = (Arc::clone(&steps), self.rig.root.clone());
         let hook = move |step: &Step<'_>| -> io::Result<()> {
@@ -283,11 +352,16 @@ fn shown(step: &Step<'_>, root: &Path) -> String {
 fn without_chance(part: &str) -> String {
     let is_token =
         |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // A device and an inode, of a file with more than one name.
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_inode =
+        |part: &str| part.split_once('-').is_some_and(|(one, two)| is_hex(one) && is_hex(two));
     match part.split('~').collect::<Vec<_>>()[..] {
         [name, seconds, token] if seconds.parse::<u64>().is_ok() && is_token(token) => {
             format!("{name}~<time>~<token>")
         }
         [token] if is_token(token) => "<token>".to_owned(),
+        [inode] if is_inode(inode) => "<inode>".to_owned(),
         _ => part.to_owned(),
     }
 }
@@ -301,30 +375,4 @@ fn in_order(mut steps: Vec<String>) -> Vec<String> {
         run.sort_by(|one, next| next.cmp(one));
     }
     steps
-}
-
-#[test]
-fn an_import_syncs_the_file_system_before_the_volume_has_its_name() {
-    let traced = Traced::opened();
-    let spec = Spec { given: Some(0o750), payload: Some("precious".into()), ..Spec::plain() };
-    let import = |rig: &Rig, _: &Ledger| {
-        let mut archive = std::io::Cursor::new(crate::imported::archive(&spec));
-        rig.driver.import(&rig::volume("a"), &Options::default(), &mut archive).unwrap();
-    };
-    let expected = [
-        "mkdirat staging/<token>",
-        "mkdirat staging/<token>/data",
-        "open staging/<token>/data/payload",
-        "write staging/<token>/data/payload",
-        "fsetattr staging/<token>/data/payload",
-        "fsetattr staging/<token>/data",
-        "syncfs staging/<token>",
-        "fsync staging/<token>/data",
-        "write staging/<token>/volume.json",
-        "fsync staging/<token>/volume.json",
-        "fsync staging/<token>",
-        "renameat2 staging/<token>",
-        "fsync volumes",
-    ];
-    assert_eq!(traced.steps(import), expected);
 }

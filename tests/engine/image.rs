@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The applets that tests use.
-const APPLETS: [&str; 9] = ["cat", "echo", "ls", "sh", "sleep", "stat", "top", "touch", "true"];
+const APPLETS: [&str; 11] =
+    ["cat", "cp", "diff", "echo", "ls", "sh", "sleep", "stat", "top", "touch", "true"];
 
 /// The image as a tar archive, made once for all tests.
 pub fn busybox() -> &'static [u8] {

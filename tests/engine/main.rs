@@ -30,6 +30,7 @@ mod leftovers;
 mod live_restore;
 mod lives;
 mod many;
+mod path;
 mod person;
 mod reference;
 mod sockets;

@@ -24,6 +24,7 @@ mod compose;
 mod deb;
 mod examples;
 mod hazards;
+mod migrating;
 mod ownership;
 mod podman;
 mod swarm;

@@ -12,3 +12,28 @@ mod archive;
 mod hostile;
 mod interrupted;
 mod samples;
+
+mod clone;
+mod clone_ends;
+mod nodes;
+// The engine tier's, which may use more of them.
+#[allow(dead_code)]
+#[path = "../engine/daemon.rs"]
+mod daemon;
+#[path = "../engine/image.rs"]
+mod image;
+#[path = "../engine/namespace.rs"]
+mod namespace;
+
+#[allow(dead_code)]
+#[path = "../vm/disk.rs"]
+mod served;
+
+mod loops;
+
+mod btrfs;
+mod btrfs_deleted;
+mod btrfs_engine;
+mod du;
+mod fifty;
+mod subvolumes;

@@ -13,6 +13,10 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
+#[path = "../cuts/disk.rs"]
+#[allow(dead_code)]
+mod disk;
+
 mod advice;
 mod inside;
 mod plugged;
@@ -26,6 +30,7 @@ mod drain;
 mod effects;
 mod install;
 mod life;
+mod quota;
 mod reference;
 mod removed;
 mod restarts;

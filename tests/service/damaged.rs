@@ -178,7 +178,7 @@ const DAMAGES: [Damage; 18] = [
             fs::write(volume.join("volume.json"), text).unwrap();
         },
         reason: |_| {
-            "its record: option \"colour\" is unknown (known: gid, inodes, mode, protect, retain, size, uid)"
+            "its record: option \"colour\" is unknown (known: from, gid, inodes, live, mode, path, protect, retain, size, uid)"
                 .into()
         },
         listed: true,

@@ -89,6 +89,21 @@ pub fn neutral(text: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// A table of volumes that were made in this minute, as it is in their first second.
+pub fn young(table: &str) -> String {
+    let mut text = table.as_bytes().to_vec();
+    for at in 2..text.len() {
+        let ends = text.get(at + 1).is_none_or(u8::is_ascii_whitespace);
+        if text[at] == b's' && text[at - 1].is_ascii_digit() && ends {
+            text[at - 1] = b'0';
+            if text[at - 2].is_ascii_digit() {
+                text[at - 2] = b' ';
+            }
+        }
+    }
+    String::from_utf8(text).unwrap()
+}
+
 /// Everything below a directory, as [`tree`] lists it, in neutral form.
 pub fn listing(dir: &Path) -> Vec<String> {
     let mut lines: Vec<String> = tree(dir).iter().map(|line| neutral(line)).collect();

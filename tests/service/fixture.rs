@@ -141,7 +141,7 @@ fn without_the_flag_nothing_of_it_is_known() {
     serve.stop();
     let real = Setup::new();
     let serve = real.serve();
-    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "(known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
     for (option, shown) in [("ninja", "ninja"), ("invalidOption", "invalidoption")] {
         let why = format!("volume a: option \"{shown}\" is unknown {known}");
         let refused = serve.call(CREATE, &with_options("a", &json!({option: "1"})));

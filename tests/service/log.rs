@@ -96,7 +96,7 @@ fn make_calls(setup: &Setup, serve: &Serve) {
 /// What is said of them: level, message, call, volume, mount ID, outcome. The
 /// purge of an entry is a line of its own.
 fn expected() -> Vec<[&'static str; 6]> {
-    let known = "volume db: option \"sise\" is unknown (known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "volume db: option \"sise\" is unknown (known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
     let in_use = "volume db: volume is in use by mount ID f00, which asked for it at \
                   0000-00-00T00:00:00Z; stop its containers first";
     let kept = "kept in the trash as db~0000000000~ffffffffffffffff for 7days; 'dirvol trash \

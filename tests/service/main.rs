@@ -18,6 +18,10 @@ mod patience;
 
 mod evidence;
 mod life;
+mod limits;
+mod path;
+mod path_apart;
+mod path_gone;
 mod rootless;
 mod selinux;
 
@@ -38,10 +42,13 @@ mod trash;
 mod fixture;
 
 mod archives;
+mod clone;
+mod clone_midway;
 mod commands;
 mod discovery;
 mod doctor;
 mod doctor_serving;
+mod du;
 mod engines;
 mod generated;
 mod prune;

@@ -152,7 +152,9 @@ fn the_longest_and_oddest_good_names_are_served() {
 fn an_option_that_cannot_be_used_creates_nothing() {
     let ids = "give a number from 0 to 4294967294, not a name";
     let octal = "give octal digits, 0000 to 7777";
-    let known = "(known: gid, inodes, mode, protect, retain, size, uid)";
+    let known = "(known: from, gid, inodes, live, mode, path, protect, retain, size, uid)";
+    let sizes = "give a size such as 512M or 10G, at least 1M, or 0 for no limit";
+    let counts = "give a number of files such as 100000 or 1M (1048576), or 0 for no limit";
     let duration = "is not a duration: give one such as 90m, 24h, 7d or 0";
     let cases = [
         (json!({"uid": "root"}), format!("option \"uid\" is \"root\": {ids}")),
@@ -170,10 +172,9 @@ fn an_option_that_cannot_be_used_creates_nothing() {
             format!("option \"retain\": \"99999999999999999999y\" {duration}"),
         ),
         (json!({"retain": ""}), format!("option \"retain\": \"\" {duration}")),
-        (
-            json!({"size": "10G"}),
-            format!("option \"size\" is not supported yet; leave it out {known}"),
-        ),
+        (json!({"size": "10"}), format!("option \"size\" is \"10\": {sizes}")),
+        (json!({"size": "9E"}), format!("option \"size\" is \"9E\": {sizes}")),
+        (json!({"inodes": "many"}), format!("option \"inodes\" is \"many\": {counts}")),
         (json!({"sise": "10G"}), format!("option \"sise\" is unknown {known}")),
         (json!({"": ""}), format!("option \"\" is unknown {known}")),
         (json!({"../uid": "1"}), format!("option \"../uid\" is unknown {known}")),

@@ -1,7 +1,7 @@
 //! The times that are told, as they are: the other tests put them in a neutral form.
 
 use std::fs::{self, File, FileTimes};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::expect::neutral;
 use crate::harness::Serve;
@@ -35,16 +35,39 @@ fn a_volume_is_told_with_its_creation_and_its_last_use() {
             r#"[{{"Name":"a","Mountpoint":"{data}","CreatedAt":"2001-02-03T04:05:06Z","LastUsed":"2020-09-13T12:26:40Z","Holders":0,"Health":"ok","Options":{{"gid":"0","mode":"0755","protect":"false","retain":"1day","uid":"0"}}}}]"#
         );
         assert_eq!(told(serve, &["ls"]), expected + "\n");
-        let expected = "\
-NAME  SIZE  USED  CREATED               LAST USED             HOLDERS  RETAIN  PROTECT  HEALTH
-a     -     -     2001-02-03T04:05:06Z  2020-09-13T12:26:40Z  0        1day    false    ok
-";
+        let years = |time: SystemTime| time.elapsed().unwrap().as_secs() / (365 * 86400);
+        let age = years(humantime::parse_rfc3339("2001-02-03T04:05:06Z").unwrap());
+        let since = years(used);
+        let expected = format!(
+            "NAME  SIZE  USED  HOLDERS  AGE  LAST USED  RETAIN  PROTECT  HEALTH\n\
+             a        -  -           0  {age}y  {since:>8}y  1day    false    ok\n"
+        );
         assert_eq!(told_as(serve, &["ls"], "table"), expected);
         let pruned = told(serve, &["prune", "--no-engine"]);
         let entry = "a~0000000000~ffffffffffffffff";
         let start = r#"{"Removed":[{"Name":"a","LastUsed":"2020-09-13T12:26:40Z","Entry":""#;
         assert!(pruned.starts_with(start), "{pruned}");
         assert!(neutral(&pruned).contains(entry), "{pruned}");
+    });
+}
+
+#[test]
+fn volumes_are_told_in_the_order_of_their_age() {
+    without_engine(|setup, serve| {
+        for (name, year) in [("a", 2003), ("b", 2001), ("c", 0), ("d", 2002)] {
+            serve.create(name);
+            let record = setup.root().join(format!("volumes/{name}/volume.json"));
+            let created = format!("{year}-02-03T04:05:06Z");
+            let text = format!(r#"{{"format":1,"name":"{name}","created":"{created}"}}"#);
+            fs::write(record, if year == 0 { "torn".to_owned() } else { text }).unwrap();
+        }
+        let order = |args: &[&str]| -> Vec<String> {
+            let table = told_as(serve, args, "table");
+            table.lines().skip(1).map(|line| line[..1].to_owned()).collect()
+        };
+        assert_eq!(order(&["ls"]), ["a", "b", "c", "d"]);
+        assert_eq!(order(&["ls", "--sort", "age"]), ["b", "d", "a", "c"], "one is not known");
+        assert_eq!(order(&["ls", "--sort", "used"]), ["a", "b", "c", "d"], "none is known");
     });
 }
 

@@ -126,8 +126,9 @@ impl Served {
     }
 
     pub fn set(&self, name: &str, options: Value) {
-        let body = serde_json::json!({"Name": name, "Opts": options}).to_string();
-        self.serve().ok("Dirvol.Set", &body);
+        let mut body = serde_json::json!({"Name": name});
+        body["Opts"] = options;
+        self.serve().ok("Dirvol.Set", &body.to_string());
     }
 
     pub fn status(&self, name: &str) -> Value {

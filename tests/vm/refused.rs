@@ -12,9 +12,15 @@ fn a_limit_that_would_not_be_kept_is_refused_with_the_cure_and_nothing_is_made()
         served.create("free", json!({}));
         let root = served.setup.root().display().to_string();
         let before = tree(&served.setup.root());
+        let cure = if disk.fs == "xfs" {
+            "it is xfs, which must be unmounted and mounted with prjquota, on Linux 5.14 or newer"
+        } else {
+            "it is ext4, which must be mounted with prjquota, on Linux 5.14 or newer ('tune2fs -O \
+             quota,project -Q prjquota' makes it fit for that while it is unmounted)"
+        };
         let why = format!(
-            "the file system of {root} does not enforce limits: it must be xfs or ext4, mounted \
-             with prjquota, on Linux 5.14 or newer; or leave size and inodes out"
+            "the file system of {root} does not enforce limits: {cure}; or leave size and inodes \
+             out"
         );
         for (call, name, body) in [
             ("VolumeDriver.Create", "db", json!({"Name": "db", "Opts": {"size": "8M"}})),

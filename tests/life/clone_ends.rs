@@ -1,0 +1,1 @@
+//! Copies that do not come to their end.
