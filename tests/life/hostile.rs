@@ -250,6 +250,7 @@ fn driver(dir: &Path) -> Arc<Driver> {
             unusable: None,
             probe: None,
         },
+        bind_roots: Vec::new(),
         retention: Duration::ZERO,
         defaults: Options::default(),
         fixture: None,

@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use crate::expect::response;
 use crate::harness::{Answer, Serve, get};
 
-const ENDPOINTS: [&str; 20] = [
+const ENDPOINTS: [&str; 23] = [
     "activate",
     "create",
     "remove",
@@ -19,16 +19,19 @@ const ENDPOINTS: [&str; 20] = [
     "get",
     "list",
     "capabilities",
+    "dirvol_clone",
     "dirvol_list",
     "dirvol_holders",
     "dirvol_remove",
     "dirvol_set",
+    "dirvol_progress",
     "dirvol_prune",
     "dirvol_import",
     "dirvol_export",
     "dirvol_trash_list",
     "dirvol_trash_restore",
     "dirvol_trash_purge",
+    "dirvol_usage",
     "other",
 ];
 
