@@ -43,6 +43,10 @@ impl Root {
 }
 
 impl Packing {
+    pub(super) fn of(dir: Dir) -> Self {
+        Self(dir)
+    }
+
     /// Holds the directory at `path`, which a person has chosen.
     ///
     /// # Errors

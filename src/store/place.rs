@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, fstat};
 use super::dir::{Dir, Identity, Mounts, how};
 use super::error::{Error, Result};
 use super::layout::{FileName, PLACES, RECORD};
+use super::pack::Packing;
 use super::root::Root;
 use super::volumes::Commit;
 use crate::sys::mountinfo::{self, Location};
@@ -121,6 +122,17 @@ impl Place {
     /// `/proc` does not say.
     pub fn location(&self) -> io::Result<Location> {
         mountinfo::locate(self.fd.as_fd())
+    }
+
+    /// Holds it, to write it as an archive.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn packing(&self) -> Result<Packing> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = openat2(&self.fd, ".", how(flags, Mode::empty(), Mounts::Cross))
+            .map_err(|errno| failed("openat2", &self.path, errno))?;
+        Ok(Packing::of(Dir { fd, path: self.path.clone(), probe: None }))
     }
 
     /// Returns what it shows.

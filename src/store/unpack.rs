@@ -343,6 +343,9 @@ fn attributes(entry: &Entry) -> std::result::Result<Attributes, String> {
 fn told(error: Error, bad: &dyn Fn(String) -> Refused) -> Refused {
     match error.errno() {
         Some(Errno::ENAMETOOLONG) => bad("a name in its path is too long for the disk".into()),
+        Some(Errno::EPERM) if error.op == "mknodat" => {
+            bad("this driver may not make devices: give it CAP_MKNOD, or pack without it".into())
+        }
         _ => Refused::Disk(error),
     }
 }

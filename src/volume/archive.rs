@@ -1,6 +1,7 @@
 //! Volumes from archives, and archives of volumes.
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,6 +24,8 @@ use crate::sys;
 pub struct Export {
     root: Arc<Root>,
     name: VolumeName,
+    /// The directory that it is, where that lies outside the root.
+    place: Option<PathBuf>,
     packing: Packing,
     identity: Identity,
     /// When it was used last; `None` where it may be in use.
@@ -45,6 +48,13 @@ impl Driver {
         let (_lock, root) = self.enter(name)?;
         if self.read(&root, name)?.is_some() {
             return Err(Error::Taken(name.clone()));
+        }
+        let elsewhere = [("from", asked.from.is_some()), ("path", asked.path.is_some())];
+        if let Some((option, _)) = elsewhere.into_iter().find(|(_, stated)| *stated) {
+            let why = format!(
+                "option \"{option}\" says that its data is not the archive's: leave it out"
+            );
+            return Err(Error::Archive(name.clone(), why));
         }
         let created = whole_seconds(SystemTime::now());
         let defaults = self.settings.defaults.clone();
@@ -103,25 +113,52 @@ impl Driver {
     pub fn export(&self, name: &VolumeName, live: bool) -> Result<Export, Error> {
         let (_lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
-        self.usable(&volume)?;
+        let place = self.usable(&volume)?.place().map(Path::to_path_buf);
         let failed = |error| Error::Disk(name.clone(), error);
         let stamp = root.state().last_used_exactly(name.file()).map_err(failed)?;
         if !live {
-            self.refuse_if_held(&root, name)?;
+            self.refuse_if_held(&root, name, place.as_deref())?;
         }
-        let packing = root.packing(name.file()).map_err(failed)?;
+        let packing = self.packing(&root, name, place.as_deref())?;
         let identity = packing.identity().map_err(failed)?;
         let quiet = (!live).then_some(stamp);
-        Ok(Export { root, name: name.clone(), packing, identity, quiet })
+        Ok(Export { root, name: name.clone(), place, packing, identity, quiet })
+    }
+
+    fn packing(
+        &self,
+        root: &Root,
+        name: &VolumeName,
+        place: Option<&Path>,
+    ) -> Result<Packing, Error> {
+        let failed = |error| Error::Disk(name.clone(), error);
+        match place {
+            None => root.packing(name.file()).map_err(failed),
+            Some(path) => {
+                let place = self
+                    .place(path)
+                    .map_err(|why| Error::NoPlace(name.clone(), why.to_string()))?;
+                place.packing().map_err(failed)
+            }
+        }
     }
 
     /// Refuses a volume that somebody has mounted, or is about to.
-    fn refuse_if_held(&self, root: &Root, name: &VolumeName) -> Result<(), Error> {
+    fn refuse_if_held(
+        &self,
+        root: &Root,
+        name: &VolumeName,
+        place: Option<&Path>,
+    ) -> Result<(), Error> {
         let live = |error| match error {
             Error::InUse(name, by) => Error::Torn(name, by),
             other => other,
         };
-        let known = self.refuse_if_in_use(root, name, std::time::Duration::MAX).map_err(live)?;
+        let known = match place {
+            Some(path) => self.refuse_if_placed_in_use(name, path),
+            None => self.refuse_if_in_use(root, name, std::time::Duration::MAX),
+        };
+        let known = known.map_err(live)?;
         // What is mounted cannot be seen everywhere; what was said is known.
         let blind = !known || !sys::process::sees_the_host();
         match self.holders_of(name).first() {
@@ -155,13 +192,13 @@ impl Export {
     /// Checks, after everything was read, that it was read as it was at one moment.
     fn still_the_same(&self, driver: &Driver) -> Result<(), Error> {
         let failed = |error| Error::Disk(self.name.clone(), error);
-        let now = self.root.packing(self.name.file());
-        let same = now.and_then(|now| now.identity()).is_ok_and(|now| now == self.identity);
+        let now = driver.packing(&self.root, &self.name, self.place.as_deref());
+        let same = now.is_ok_and(|now| now.identity().is_ok_and(|now| now == self.identity));
         if !same {
             return Err(Error::NoSuchVolume(self.name.to_string()));
         }
         let Some(before) = &self.quiet else { return Ok(()) };
-        driver.refuse_if_held(&self.root, &self.name)?;
+        driver.refuse_if_held(&self.root, &self.name, self.place.as_deref())?;
         let now = self.root.state().last_used_exactly(self.name.file()).map_err(failed)?;
         if now != *before {
             let by = "somebody, who has used it while it was read".to_owned();

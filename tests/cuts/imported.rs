@@ -17,6 +17,7 @@ use crate::live::Live;
 use crate::on_each_file_system;
 use crate::revive::examine;
 use crate::rig::{Rig, make_root, volume};
+use crate::steps::Traced;
 
 on_each_file_system!(
     an_import_that_is_cut_leaves_the_volume_whole_or_absent,
@@ -92,4 +93,30 @@ fn what_was_imported_is_there_with_every_byte(fs: FileSystem) {
     });
     let cut = live.cut("after an import");
     live.examine(&[cut]);
+}
+
+#[test]
+fn an_import_syncs_the_file_system_before_the_volume_has_its_name() {
+    let traced = Traced::opened();
+    let spec = Spec { given: Some(0o750), payload: Some("precious".into()), ..Spec::plain() };
+    let import = |rig: &Rig, _: &Ledger| {
+        let mut archive = Cursor::new(archive(&spec));
+        rig.driver.import(&volume("a"), &Options::default(), &mut archive).unwrap();
+    };
+    let expected = [
+        "mkdirat staging/<token>",
+        "mkdirat staging/<token>/data",
+        "open staging/<token>/data/payload",
+        "write staging/<token>/data/payload",
+        "fsetattr staging/<token>/data/payload",
+        "fsetattr staging/<token>/data",
+        "syncfs staging/<token>",
+        "fsync staging/<token>/data",
+        "write staging/<token>/volume.json",
+        "fsync staging/<token>/volume.json",
+        "fsync staging/<token>",
+        "renameat2 staging/<token>",
+        "fsync volumes",
+    ];
+    assert_eq!(traced.steps(import), expected);
 }

@@ -303,7 +303,7 @@ fn on_btrfs_a_subvolume_is_made_and_deleted_and_the_syncs_are_the_same() {
 }
 
 /// A rig whose steps are written down.
-struct Traced {
+pub struct Traced {
     rig: Rig,
     ledger: Ledger,
     dir: TempDir,
@@ -321,14 +321,14 @@ impl Traced {
         Self { rig, ledger: Ledger::default(), dir }
     }
 
-    fn opened() -> Self {
+    pub fn opened() -> Self {
         let traced = Self::new();
         traced.rig.open();
         traced
     }
 
     /// The steps of an operation.
-    fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
+    pub fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
         let steps: Arc<Mutex<Vec<String>>> = Arc::default();
         let (seen, root) = (Arc::clone(&steps), self.rig.root.clone());
         let hook = move |step: &Step<'_>| -> io::Result<()> {
@@ -375,30 +375,4 @@ fn in_order(mut steps: Vec<String>) -> Vec<String> {
         run.sort_by(|one, next| next.cmp(one));
     }
     steps
-}
-
-#[test]
-fn an_import_syncs_the_file_system_before_the_volume_has_its_name() {
-    let traced = Traced::opened();
-    let spec = Spec { given: Some(0o750), payload: Some("precious".into()), ..Spec::plain() };
-    let import = |rig: &Rig, _: &Ledger| {
-        let mut archive = std::io::Cursor::new(crate::imported::archive(&spec));
-        rig.driver.import(&rig::volume("a"), &Options::default(), &mut archive).unwrap();
-    };
-    let expected = [
-        "mkdirat staging/<token>",
-        "mkdirat staging/<token>/data",
-        "open staging/<token>/data/payload",
-        "write staging/<token>/data/payload",
-        "fsetattr staging/<token>/data/payload",
-        "fsetattr staging/<token>/data",
-        "syncfs staging/<token>",
-        "fsync staging/<token>/data",
-        "write staging/<token>/volume.json",
-        "fsync staging/<token>/volume.json",
-        "fsync staging/<token>",
-        "renameat2 staging/<token>",
-        "fsync volumes",
-    ];
-    assert_eq!(traced.steps(import), expected);
 }

@@ -209,6 +209,33 @@ fn what_tar_would_unpack_is_unpacked_as_tar_would() {
     serve.stop();
 }
 
+#[test]
+fn a_driver_that_may_make_no_devices_says_so_and_leaves_out_capabilities() {
+    let setup = Setup::new();
+    fs::create_dir(setup.root()).unwrap();
+    let mut limited = std::process::Command::new("setpriv");
+    limited.args(["--bounding-set=-mknod,-setfcap", "--inh-caps=-mknod,-setfcap"]);
+    let command = setup.command();
+    limited.arg(command.get_program()).args(command.get_args());
+    let serve = setup.start_with(limited);
+    serve.wait_available();
+    serve.create("other");
+    let device = [file("a"), entry("null", Kind::Char(1, 3))];
+    let why = "entry \"null\": this driver may not make devices: give it CAP_MKNOD, or pack without \
+               it";
+    refused(&setup, &serve, &written(&device), why);
+    // cap_net_raw, as the kernel keeps it.
+    let value = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    let ping = Entry { xattrs: vec![(b"security.capability".to_vec(), value)], ..file("ping") };
+    fs::write(setup.path("a.tar"), written(&[ping])).unwrap();
+    let ended = dirvol(&serve, None, &["import", "db", &setup.path("a.tar").display().to_string()]);
+    assert_eq!(
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()),
+        (Some(0), "dirvol: volume db: left out: attribute security.capability\n")
+    );
+    serve.stop();
+}
+
 /// A driver in this process.
 fn driver(dir: &Path) -> Arc<Driver> {
     fs::create_dir_all(dir.join("root")).unwrap();
@@ -224,6 +251,7 @@ fn driver(dir: &Path) -> Arc<Driver> {
             unusable: None,
             probe: None,
         },
+        bind_roots: Vec::new(),
         retention: Duration::ZERO,
         defaults: Options::default(),
         bind_roots: Vec::new(),

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::harness::tree;
 use crate::plugged::{PLUGIN, Plugged, bundle};
 
 impl Plugged {
@@ -79,4 +80,25 @@ fn the_binary_is_the_command_line_in_an_image_of_its_own() {
     daemon.ok(&format!("{run} trash restore {entry}"));
     create_again(&plugged, "web");
     assert_eq!(plugged.everything(), before);
+}
+
+#[test]
+fn a_volume_of_the_plugin_goes_out_as_an_archive_and_comes_in_as_one() {
+    let plugged = Plugged::enabled();
+    plugged.fill("db");
+    let archive = plugged.path("db.tar").display().to_string();
+    assert_eq!(plugged.dirvol(&format!("export db {archive}")), "");
+    let said = plugged.dirvol(&format!("import copy {archive}"));
+    assert!(said.starts_with("copy: "), "{said}");
+    let data = |name: &str| tree(&plugged.root().join("volumes").join(name).join("data"));
+    assert!(!data("db").is_empty());
+    assert_eq!(data("copy"), data("db"));
+    // What somebody has mounted is not to be seen from there; what was said is known.
+    plugged.daemon.run("-d --name user -v copy:/x", "top");
+    let mut export = plugged.daemon.inside(env!("CARGO_BIN_EXE_dirvol"));
+    let refused = export.args(["export", "copy", &archive]).output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(why.contains("volume copy: volume is in use by mount ID "), "{why}");
+    plugged.dirvol(&format!("export copy {archive} --live"));
+    plugged.daemon.ok("rm -f user");
 }

@@ -90,6 +90,9 @@ fn what_cannot_be_imported_is_refused_with_its_reason_and_changes_nothing() {
     serve.create("db");
     let exists = "volume db exists and is left as it is: give another name, or remove it first";
     refused(&serve, &format!("import db {dir}"), exists);
+    let elsewhere = "volume other was not made: option \"from\" says that its data is not the \
+                     archive's: leave it out";
+    refused(&serve, &format!("import other {dir} -o from=db"), elsewhere);
     let said = ask(&serve, &format!("import other {dir} -o mode=x"));
     let create = ask(&serve, "create other -o mode=x");
     assert_eq!((said.code, &said), (Some(1), &create));
@@ -116,7 +119,7 @@ fn what_cannot_be_imported_is_refused_with_its_reason_and_changes_nothing() {
     assert_eq!(fs::read_to_string(&file).unwrap().len(), 800, "a failed export replaces nothing");
     let why = "--opt: \"x\": give K=V";
     assert_eq!(ask(&serve, &format!("import other {dir} -o x")), usage(why));
-    assert_eq!(metric(&serve.socket, "dirvol_errors_total", "bad_archive"), 1);
+    assert_eq!(metric(&serve.socket, "dirvol_errors_total", "bad_archive"), 2);
     assert_eq!(swept_listing(&setup.root()), root_with(volume("db")));
     assert_eq!(names(setup.dir.path()), ["a.tar", "dirvol.sock", "log", "root", "sample", "state"]);
     serve.stop();
