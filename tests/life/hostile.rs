@@ -251,10 +251,8 @@ fn driver(dir: &Path) -> Arc<Driver> {
             unusable: None,
             probe: None,
         },
-        bind_roots: Vec::new(),
         retention: Duration::ZERO,
         defaults: Options::default(),
-        bind_roots: Vec::new(),
         fixture: None,
     });
     driver.check();
