@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{HEALTH, LEFTOVERS, PERMISSIONS, ROOT, Report, SELINUX, SPACE, Subject};
-use crate::store::{FileName, OpenError, ReadOnly, Remembered, State};
+use crate::store::{Amount, FileName, OpenError, ReadOnly, Remembered, State};
 use crate::sys::selinux::{self, CONTAINER_FILE, Mode};
 use crate::volume::collect::{has_few_inodes, is_low};
 use crate::volume::{Health, Volume, VolumeName};
@@ -222,6 +222,15 @@ fn volumes(path: &Path, root: &ReadOnly, disk: &mut Disk) -> HashSet<FileName> {
             let cure =
                 format!("mend it or move it away, {}", whole.parent().unwrap_or(&whole).display());
             report.find(HEALTH, &format!("volume {name}"), why, cure);
+        }
+        let limit =
+            volume.record.as_ref().map(|record| record.asked().or(&record.defaults).limit());
+        if let Some(limit) = limit.filter(|limit| *limit != Amount::default())
+            && let Err(why) = root.can_limit(limit)
+        {
+            let cure = format!("'dirvol set {name} size=0 inodes=0' takes it away");
+            let finding = format!("its limit is not kept: {why}");
+            report.find(HEALTH, &format!("volume {name}"), finding, cure);
         }
         if let (Mode::Enforcing, Some(why)) = (mode, &volume.mislabelled) {
             let data = crate::store::layout::mountpoint(path, name.file());

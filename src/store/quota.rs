@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
@@ -82,30 +82,7 @@ impl Root {
     /// # Errors
     /// It cannot, and why.
     pub fn can_limit(&self, limit: Amount) -> std::result::Result<(), NoLimits> {
-        let fd = self.volumes.as_fd();
-        let path = || self.path.clone();
-        if btrfs::is_btrfs(fd) {
-            return match qgroup::has_quotas(fd) {
-                _ if limit.inodes != 0 => Err(NoLimits::Inodes(path())),
-                Ok(true) => Ok(()),
-                Ok(false) => Err(NoLimits::Btrfs(path())),
-                Err(_) => Err(NoLimits::Capability),
-            };
-        }
-        if !quota::is_enforced(fd) {
-            return Err(match fstatfs(fd).map(|found| found.filesystem_type()) {
-                Ok(EXT4_SUPER_MAGIC) => NoLimits::Ext4(path()),
-                Ok(XFS_SUPER_MAGIC) => NoLimits::Xfs(path()),
-                _ => NoLimits::FileSystem(path()),
-            });
-        }
-        if quota::account(fd, PROJECTS.start).is_err() {
-            return Err(NoLimits::Capability);
-        }
-        match quota::project(self.staging.as_fd()) {
-            Ok(project) if project != 0 => Err(NoLimits::Project(path(), project)),
-            _ => Ok(()),
-        }
+        can_limit(&self.path, &self.staging, limit)
     }
 
     /// Returns whether the volume `name`, which is there, can have this `limit`.
@@ -228,6 +205,39 @@ impl Root {
 
     pub(super) fn open_data(&self, name: &FileName) -> Result<Dir> {
         self.volumes.open_dir(name)?.open_dir(&data_name())
+    }
+}
+
+/// Returns whether what is made in the directory `parent` of the root at `path` can have
+/// this `limit`.
+pub(super) fn can_limit(
+    path: &Path,
+    parent: &Dir,
+    limit: Amount,
+) -> std::result::Result<(), NoLimits> {
+    let fd = parent.as_fd();
+    let path = || path.to_path_buf();
+    if btrfs::is_btrfs(fd) {
+        return match qgroup::has_quotas(fd) {
+            _ if limit.inodes != 0 => Err(NoLimits::Inodes(path())),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NoLimits::Btrfs(path())),
+            Err(_) => Err(NoLimits::Capability),
+        };
+    }
+    if !quota::is_enforced(fd) {
+        return Err(match fstatfs(fd).map(|found| found.filesystem_type()) {
+            Ok(EXT4_SUPER_MAGIC) => NoLimits::Ext4(path()),
+            Ok(XFS_SUPER_MAGIC) => NoLimits::Xfs(path()),
+            _ => NoLimits::FileSystem(path()),
+        });
+    }
+    if quota::account(fd, PROJECTS.start).is_err() {
+        return Err(NoLimits::Capability);
+    }
+    match quota::project(fd) {
+        Ok(project) if project != 0 => Err(NoLimits::Project(path(), project)),
+        _ => Ok(()),
     }
 }
 

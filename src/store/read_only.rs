@@ -8,10 +8,12 @@ use super::error::{Error, Result};
 use super::layout::{FileName, STAGING, TRASH, TrashName, VOLUMES};
 use super::marker::Marker;
 use super::open_error::OpenError;
+use super::quota::{NoLimits, can_limit};
 use super::root::{open_dir, read_marker};
 use super::space::Space;
 use super::volumes::{self, Stored};
 use crate::sys::lock;
+use crate::sys::quota::Amount;
 
 /// A root that is looked at. Whoever serves it goes on changing it.
 #[derive(Debug)]
@@ -93,6 +95,15 @@ impl ReadOnly {
             Some(dir) => volumes::read(&dir, name),
             None => Ok(None),
         }
+    }
+
+    /// Returns whether volumes of the root can have this `limit`, as
+    /// [`super::Root::can_limit`] does.
+    ///
+    /// # Errors
+    /// They cannot, and why.
+    pub fn can_limit(&self, limit: Amount) -> std::result::Result<(), NoLimits> {
+        can_limit(self.dir.path(), &self.dir, limit)
     }
 
     /// Returns what lies in the trash and is no entry of it.

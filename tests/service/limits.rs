@@ -6,6 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::doctor::doctor;
 use crate::harness::{Serve, Setup, tree};
 
 /// Why, with the cure, which is another one for each file system.
@@ -72,4 +73,24 @@ fn a_volume_whose_limit_is_not_kept_is_used_and_says_so_at_each_turn() {
     let listed: Value = serde_json::from_str(&serve.ok("Dirvol.List", "{}")).unwrap();
     assert_eq!(listed["Volumes"][0]["UsedBytes"], Value::Null);
     serve.stop();
+}
+
+#[test]
+fn the_doctor_finds_a_limit_that_is_not_kept() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("db");
+    let why = why(&setup, &serve);
+    serve.stop();
+    let record = setup.root().join("volumes/db/volume.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let limited = text.replace("\"options\":{", "\"options\":{\"size\":\"10G\"");
+    fs::write(&record, limited).unwrap();
+    let dir = setup.dir.path().to_str().unwrap();
+    let found = format!(
+        "volume db: its limit is not kept: {}; 'dirvol set db size=0 inodes=0' takes it away",
+        why.replace(dir, "DIR")
+    );
+    let told = doctor(&setup, &[]).stdout;
+    assert!(told.contains(&format!("health       finding  {found}\n")), "{told}");
 }
