@@ -182,6 +182,16 @@ impl Dir {
         Ok(names)
     }
 
+    /// Returns the names of whatever is in this one, those left out as by [`Dir::each_dir`].
+    pub(super) fn names(&self) -> Result<Vec<FileName>> {
+        let mut names = Vec::new();
+        self.each(|name, _| {
+            names.extend(name.to_str().ok().and_then(FileName::new));
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
     /// Opens the regular file `name`, which was read from this directory, for its
     /// attributes, or returns `None` where it is something else.
     pub(super) fn open_regular(&self, name: &CStr) -> Result<Option<File>> {

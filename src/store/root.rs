@@ -149,7 +149,7 @@ impl Root {
         volumes.sync()?;
         trash.sync()?;
         state.set_root_id(&marker.id)?;
-        let doomed = Mutex::new(staging.dirs()?);
+        let doomed = Mutex::new(staging.names()?);
         Ok(Self {
             path: path.clone(),
             volumes,
