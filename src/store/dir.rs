@@ -194,7 +194,7 @@ impl Dir {
         Ok(names)
     }
 
-    /// Returns the names of all that is in this directory.
+    /// Returns the names of whatever is in this one, those left out as by [`Dir::each_dir`].
     pub(super) fn names(&self) -> Result<Vec<FileName>> {
         let mut names = Vec::new();
         self.each(|name, _| {

@@ -149,7 +149,7 @@ impl Root {
         volumes.sync()?;
         trash.sync()?;
         state.set_root_id(&marker.id)?;
-        let doomed = Mutex::new(staging.dirs()?.into());
+        let doomed = Mutex::new(staging.names()?.into());
         Ok(Self {
             path: path.clone(),
             volumes,

@@ -111,7 +111,7 @@ impl Root {
     /// # Errors
     /// `staging/` cannot be read.
     pub fn is_settled(&self) -> Result<bool> {
-        self.staging.dirs().map(|trees| trees.is_empty())
+        self.staging.names().map(|trees| trees.is_empty())
     }
 
     /// Returns the bytes of the record in an entry of the trash, or `None` where

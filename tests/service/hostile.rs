@@ -14,6 +14,7 @@ use crate::asked::said;
 use crate::expect::{done, named, root_with, swept_listing, with_id, with_options};
 use crate::harness::hostile::{Sentinel, Swapper, make_deep, make_many};
 use crate::harness::{Serve, Setup, eventually, tree};
+use crate::mounts::{in_own_mounts, mount_memory};
 use crate::trash::entries;
 
 /// What is done to the volume `a` while its files are swapped.
@@ -47,6 +48,15 @@ const ATTACKED: [Attacked; 2] = [
     },
 ];
 
+/// Runs a test with everything in memory: so many files would keep the disk from those
+/// who run beside it.
+fn in_memory(setup: &Setup, test: impl FnOnce() + Send) {
+    in_own_mounts(|| {
+        mount_memory(setup.dir.path(), "mode=0755,size=4g,nr_inodes=2m");
+        test();
+    });
+}
+
 /// How often the driver said that it could not delete something.
 fn told(serve: &Serve) -> usize {
     serve.log().matches("WARN cannot delete from the trash").count()
@@ -60,58 +70,62 @@ fn rounds() -> usize {
 #[test]
 fn what_is_swapped_for_links_while_it_is_walked_over_is_not_followed() {
     let setup = Setup::new();
-    let sentinel = Sentinel::new(setup.path("sentinel"));
-    for attacked in &ATTACKED {
-        let what = attacked.what;
-        let mut serve = setup.serve();
-        for _ in 0..rounds() {
-            let create = with_options("a", &(attacked.options)());
-            assert_eq!(serve.call("VolumeDriver.Create", &create), done());
-            let data = setup.root().join("volumes/a/data");
-            sentinel.plant(&data);
-            let swapper = Swapper::start(&data, &sentinel);
-            let before = (swapper.swaps(), told(&serve));
-            let made = (attacked.act)(&serve);
-            let staging = setup.root().join("staging");
-            eventually("the driver is done with it", || {
-                let swept = fs::read_dir(&staging).unwrap().next().is_none();
-                (swept || told(&serve) > before.1).then_some(())
-            });
-            assert!(swapper.swaps() > before.0, "{what}: nothing was swapped meanwhile");
-            drop(swapper);
-            sentinel.assert_untouched(what);
-            if let Some(made) = made {
-                sentinel.assert_not_below(&made, what);
+    in_memory(&setup, || {
+        let sentinel = Sentinel::new(setup.path("sentinel"));
+        for attacked in &ATTACKED {
+            let what = attacked.what;
+            let mut serve = setup.serve();
+            for _ in 0..rounds() {
+                let create = with_options("a", &(attacked.options)());
+                assert_eq!(serve.call("VolumeDriver.Create", &create), done());
+                let data = setup.root().join("volumes/a/data");
+                sentinel.plant(&data);
+                let swapper = Swapper::start(&data, &sentinel);
+                let before = (swapper.swaps(), told(&serve));
+                let made = (attacked.act)(&serve);
+                let staging = setup.root().join("staging");
+                eventually("the driver is done with it", || {
+                    let swept = fs::read_dir(&staging).unwrap().next().is_none();
+                    (swept || told(&serve) > before.1).then_some(())
+                });
+                assert!(swapper.swaps() > before.0, "{what}: nothing was swapped meanwhile");
+                drop(swapper);
+                sentinel.assert_untouched(what);
+                if let Some(made) = made {
+                    sentinel.assert_not_below(&made, what);
+                }
+                // What was swapped under its hands is deleted at the latest by the next.
+                if fs::read_dir(&staging).unwrap().next().is_some() {
+                    serve.stop();
+                    serve = setup.serve();
+                }
+                serve.names().iter().for_each(|name| serve.remove(name));
+                serve.ok("Dirvol.TrashPurge", r#"{"All":true}"#);
+                assert_eq!(swept_listing(&setup.root()), root_with([]), "{what}");
             }
-            // What was swapped under its hands is deleted at the latest by the next.
-            if fs::read_dir(&staging).unwrap().next().is_some() {
-                serve.stop();
-                serve = setup.serve();
-            }
-            serve.names().iter().for_each(|name| serve.remove(name));
-            serve.ok("Dirvol.TrashPurge", r#"{"All":true}"#);
-            assert_eq!(swept_listing(&setup.root()), root_with([]), "{what}");
+            serve.stop();
         }
-        serve.stop();
-    }
+    });
 }
 
 #[test]
 fn a_tree_deeper_than_any_path_is_deleted() {
     let setup = Setup::new();
-    let sentinel = Sentinel::new(setup.path("sentinel"));
-    let serve = setup.serve();
-    let create = with_options("a", &json!({"retain": "0"}));
-    assert_eq!(serve.call("VolumeDriver.Create", &create), done());
-    let data = setup.root().join("volumes/a/data");
-    sentinel.plant(&data);
-    fs::create_dir(data.join("deep")).unwrap();
-    make_deep(&data.join("deep"), 4000, &sentinel);
-    serve.remove("a");
-    assert_eq!(swept_listing(&setup.root()), root_with([]));
-    sentinel.assert_untouched("purge");
-    assert!(!serve.log().contains("WARN"), "{}", serve.log());
-    serve.stop();
+    in_memory(&setup, || {
+        let sentinel = Sentinel::new(setup.path("sentinel"));
+        let serve = setup.serve();
+        let create = with_options("a", &json!({"retain": "0"}));
+        assert_eq!(serve.call("VolumeDriver.Create", &create), done());
+        let data = setup.root().join("volumes/a/data");
+        sentinel.plant(&data);
+        fs::create_dir(data.join("deep")).unwrap();
+        make_deep(&data.join("deep"), 4000, &sentinel);
+        serve.remove("a");
+        assert_eq!(swept_listing(&setup.root()), root_with([]));
+        sentinel.assert_untouched("purge");
+        assert!(!serve.log().contains("WARN"), "{}", serve.log());
+        serve.stop();
+    });
 }
 
 /// `VmHWM` of the driver: the most memory that it ever had, in KiB.
@@ -126,26 +140,28 @@ fn peak(serve: &Serve) -> u64 {
 fn many_files_are_deleted_in_the_memory_of_a_few() {
     let files = std::env::var("DIRVOL_TEST_FILES").map_or(100_000, |files| files.parse().unwrap());
     let setup = Setup::new();
-    let serve = setup.serve();
-    let remove = |files| {
-        let create = with_options("a", &json!({"retain": "0"}));
-        assert_eq!(serve.call("VolumeDriver.Create", &create), done());
-        make_many(&setup.root().join("volumes/a/data"), files);
-        serve.remove("a");
-        let start = std::time::Instant::now();
-        while fs::read_dir(setup.root().join("staging")).unwrap().next().is_some() {
-            // A million takes longer than other things may.
-            assert!(start.elapsed().as_secs() < 600, "{files} files are still there");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    };
-    remove(1000);
-    let few = peak(&serve);
-    remove(files);
-    let many = peak(&serve);
-    println!("{few} KiB for a thousand files, {many} KiB for {files}");
-    assert!(many < few + 1024, "{few} KiB for a thousand files, {many} KiB for {files}");
-    serve.stop();
+    in_memory(&setup, || {
+        let serve = setup.serve();
+        let remove = |files| {
+            let create = with_options("a", &json!({"retain": "0"}));
+            assert_eq!(serve.call("VolumeDriver.Create", &create), done());
+            make_many(&setup.root().join("volumes/a/data"), files);
+            serve.remove("a");
+            let start = std::time::Instant::now();
+            while fs::read_dir(setup.root().join("staging")).unwrap().next().is_some() {
+                // A million takes longer than other things may.
+                assert!(start.elapsed().as_secs() < 600, "{files} files are still there");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        };
+        remove(1000);
+        let few = peak(&serve);
+        remove(files);
+        let many = peak(&serve);
+        println!("{few} KiB for a thousand files, {many} KiB for {files}");
+        assert!(many < few + 1024, "{few} KiB for a thousand files, {many} KiB for {files}");
+        serve.stop();
+    });
 }
 
 /// Puts something into the place of the file at the first path; the second is a tree

@@ -276,6 +276,9 @@ fn what_a_crash_left_to_delete_is_deleted_on_the_next_open() {
     fs::write(staging.join("00000000000000bb/data/some/bytes"), "x").unwrap();
     fs::create_dir_all(staging.join("00000000000000cc/d/d/d")).unwrap();
     fs::create_dir(staging.join("00000000000000dd")).unwrap();
+    // And what took the place of a tree as it was moved up.
+    symlink(setup.root().join("volumes"), staging.join("00000000000000ee")).unwrap();
+    fs::write(staging.join("00000000000000ff"), "").unwrap();
     let serve = setup.serve();
     assert_eq!(swept_listing(&setup.root()), root_with(volume("a")));
     serve.stop();
