@@ -60,10 +60,9 @@ impl Tracing<'_> {
         strace
     }
 
-    /// Traces `threads` of the process `pid` from now on, and those that they begin.
+    /// Traces `threads` of the process `pid` from now on.
     pub fn attach(&self, pid: u32, threads: &[u32]) -> Attached {
         let mut strace = self.strace();
-        strace.arg("-f");
         for thread in threads {
             strace.arg("-p").arg(thread.to_string());
         }
