@@ -18,7 +18,6 @@ use super::open_error::OpenError;
 use super::space::Space;
 use super::state::State;
 use super::verbs::Probe;
-use crate::sys::btrfs;
 use crate::sys::mountinfo::{self, Location};
 
 /// Far more than a marker needs.
@@ -281,13 +280,6 @@ impl Root {
     /// The disk refuses.
     pub fn sync_file_system(&self) -> Result<(), Error> {
         self.dir.sync_file_system()
-    }
-
-    /// Has the file system free what was deleted, and returns whether it does that in
-    /// the background: what is free is then not known yet.
-    pub fn frees_later(&self) -> bool {
-        let fd = self.dir.as_fd();
-        btrfs::is_btrfs(fd) && btrfs::free_deleted(fd).is_ok()
     }
 }
 
