@@ -2,6 +2,8 @@
 
 use std::sync::MutexGuard;
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::account::Account;
@@ -11,6 +13,7 @@ use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
+use crate::sys::btrfs;
 
 /// What nobody needs any more.
 #[derive(Debug, Default)]
@@ -175,6 +178,13 @@ impl Root {
         self.commit(&self.trash)?;
         self.doom(doomed);
         Ok(true)
+    }
+
+    /// Has the file system free what was deleted, and returns whether it does that in
+    /// the background: what is free is then not known yet.
+    pub fn frees_later(&self) -> bool {
+        let fd = self.staging.as_fd();
+        btrfs::is_btrfs(fd) && btrfs::free_deleted(fd).is_ok()
     }
 
     /// Deletes everything that is doomed, and returns what could not be deleted.
