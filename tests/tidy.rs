@@ -226,7 +226,7 @@ fn the_tests_that_the_plugins_document_names_are_there() {
 #[test]
 fn the_tests_that_the_documents_name_are_there() {
     let mut named = 0;
-    for document in ["docs/reliability.md", "docs/security.md"] {
+    for document in ["docs/limits.md", "docs/reliability.md", "docs/security.md"] {
         let text = fs::read_to_string(document).unwrap();
         for test in text.split('`').skip(1).step_by(2) {
             let Some((path, name)) = test.split_once("::") else { continue };
