@@ -11,6 +11,7 @@ use super::open_error::OpenError;
 use super::root::{open_dir, read_marker};
 use super::space::Space;
 use super::volumes::{self, Stored};
+use crate::order;
 use crate::sys::lock;
 
 /// A root that is looked at. Whoever serves it goes on changing it.
@@ -123,7 +124,7 @@ impl ReadOnly {
             entries.push(Entry { name, shown, is_dir: kind == Kind::Dir });
             Ok(())
         })?;
-        entries.sort_unstable();
+        order::sort(&mut entries, Ord::cmp);
         Ok(Some(entries))
     }
 

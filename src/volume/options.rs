@@ -164,7 +164,13 @@ impl Options {
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
-        stated.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+        let mut map = BTreeMap::new();
+        for (key, value) in stated {
+            if let Some(value) = value {
+                map.insert(key.to_owned(), value);
+            }
+        }
+        map
     }
 
     /// Returns these options, and those of `defaults` for what is not stated.
