@@ -23,6 +23,7 @@ use super::node::{Attributes, stat};
 use super::root::Root;
 use super::unpack::DEPTH;
 use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
+use crate::order;
 
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
@@ -115,7 +116,7 @@ impl Packer<'_> {
         if depth == DEPTH && !below.is_empty() {
             return Err(failed(dir, c"", "more than 512 directories lie in one another"));
         }
-        below.sort_unstable();
+        order::sort(&mut below, Ord::cmp);
         for name in below {
             match dir.open_dir_read(&name, Mounts::Stay) {
                 Err(error) if error.errno() == Some(Errno::EXDEV) => {
@@ -265,7 +266,7 @@ impl Packer<'_> {
             .into_iter()
             .map(|(name, value)| (name.into_bytes(), value))
             .collect();
-        xattrs.sort_unstable();
+        order::sort(&mut xattrs, Ord::cmp);
         if let Kind::Link(_) = kind {
             xattrs.clear();
         }
