@@ -106,7 +106,10 @@ fn the_life_of_a_volume_is_told_as_tables() {
     said(&serve, "create other -o retain=1day12h");
     said(&serve, "rm long other");
     said(&serve, "trash purge --all");
-    said(&serve, "create scratch -o retain=0");
+    said(&serve, "create scratch -o retain=0 -o size=0");
+    let told = said(&serve, "ls");
+    let limit = told.lines().last().and_then(|line| line.split_whitespace().nth(1));
+    assert_eq!(limit, Some("-"), "no limit is no limit: {told}");
     assert_eq!(said(&serve, "rm scratch"), "scratch: deleted for good\n");
     assert_eq!(swept_listing(&setup.root()), root_with([]));
     serve.stop();
