@@ -88,7 +88,7 @@ fn the_life_of_a_volume_is_told_as_tables() {
         said(&serve, "trash restore db"),
         "db is restored, with its bytes, owner and options.\n\
          Labels are Docker's own and are not kept in the trash. If it had some, bring them back,\n\
-         before its next use, with\n  \
+         before anything uses or inspects it, with\n  \
          docker volume create -d dirvol -o mode=0750 -o retain=7days --label KEY=VALUE db\n"
     );
     said(&serve, "rm db");
