@@ -143,5 +143,7 @@ fn get<T: DeserializeOwned>(
 
 fn cannot_ask(socket: &Path, what: &str, why: &str) -> Error {
     let shown = socket.display();
-    Error::Failed(format!("the engine at {shown} cannot be asked {what}: {why}; start it first"))
+    let denied = why.contains("Permission denied");
+    let cure = if denied { "run this as root" } else { "start it first" };
+    Error::Failed(format!("the engine at {shown} cannot be asked {what}: {why}; {cure}"))
 }

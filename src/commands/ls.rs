@@ -41,7 +41,8 @@ pub fn ls(socket: Option<PathBuf>, args: Ls) -> Result<(), Failure> {
                     |key| known(volume.options.as_ref().and_then(|options| options.get(key)));
                 [
                     volume.name.clone(),
-                    option("size"),
+                    // No limit is no limit, whether it was stated or not.
+                    Some(option("size")).filter(|size| size != "0").unwrap_or_else(|| "-".into()),
                     format!("{:>widest$}{}", held(volume), share(volume)),
                     volume.holders.to_string(),
                     since(volume.created_at.as_ref(), now),

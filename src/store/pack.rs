@@ -25,6 +25,10 @@ use super::unpack::DEPTH;
 use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
 use crate::order;
 
+/// What packing is called in errors. One without a number of the kernel is of something
+/// that changed meanwhile, or of whoever wanted the archive.
+pub const PACK: &str = "pack";
+
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -327,9 +331,9 @@ fn at(dir: &Dir, name: &CStr) -> std::path::PathBuf {
 }
 
 fn failed(dir: &Dir, name: &CStr, why: &str) -> Error {
-    Error { op: "read", path: at(dir, name), source: io::Error::other(why.to_owned()) }
+    Error { op: PACK, path: at(dir, name), source: io::Error::other(why.to_owned()) }
 }
 
 fn unwritten(source: io::Error) -> Error {
-    Error { op: "write", path: "the archive".into(), source }
+    Error { op: PACK, path: "the archive".into(), source }
 }

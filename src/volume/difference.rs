@@ -6,8 +6,9 @@ use super::options::Options;
 
 impl Options {
     /// Names the first option that is `asked` for and is neither what the volume
-    /// has `now` nor what it was `created` with, or returns `None`.
-    pub fn difference(now: &Self, created: &Self, asked: &Self) -> Option<String> {
+    /// has `now` nor what it was `created` with, and says whether that can be set; or
+    /// returns `None`.
+    pub fn difference(now: &Self, created: &Self, asked: &Self) -> Option<(String, bool)> {
         let [now, created, asked] = [now, created, asked].map(|options| {
             let mut map = options.to_map();
             // No limit is no limit, whether it was stated or not.
@@ -25,11 +26,9 @@ impl Options {
         let shown = |map: &BTreeMap<String, String>, key: &String| {
             map.get(key).cloned().unwrap_or_else(|| "unset".into())
         };
-        first
-            .into_iter()
-            .chain(rest)
-            .find(differs)
-            .map(|key| format!("its {key} is {}, not {}", shown(&now, key), shown(&asked, key)))
+        let key = first.into_iter().chain(rest).find(differs)?;
+        let told = format!("its {key} is {}, not {}", shown(&now, key), shown(&asked, key));
+        Some((told, !matches!(key.as_str(), "from" | "live" | "path")))
     }
 }
 
@@ -45,6 +44,6 @@ mod tests {
         let asked = Options { uid: Some(6), ..has.clone() };
         let difference = |asked| Options::difference(&has, &has, asked);
         assert_eq!(difference(&has), None);
-        assert_eq!(difference(&asked), Some("its uid is 5, not 6".into()));
+        assert_eq!(difference(&asked), Some(("its uid is 5, not 6".into(), true)));
     }
 }

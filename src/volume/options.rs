@@ -348,7 +348,7 @@ mod tests {
         let own = Options::builtin(Duration::from_secs(60));
         assert_eq!(own.clone().that_apply(), own);
         let why = "its path is /srv/a, not unset".to_owned();
-        assert_eq!(Options::difference(&applying, &applying, &own), Some(why));
+        assert_eq!(Options::difference(&applying, &applying, &own), Some((why, false)));
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl Driver {
                        as a service for that";
             return Err(refuse(why.into()));
         }
-        let footprint = self.place(path).map_err(|why| refuse(why.to_string()))?;
+        let footprint = self.place(path).map_err(|why| match why {
+            NoPlace::Missing(_) => refuse(format!("{why}: make it, or mount its disk")),
+            why => refuse(why.to_string()),
+        })?;
         let footprint = footprint.footprint().map_err(|why| refuse(why.to_string()))?;
         let refuse_if_shared = |other: &Footprint, whose: &str| {
             if !footprint.overlaps(other) {
