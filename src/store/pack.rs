@@ -27,6 +27,9 @@ use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
 
+/// How something has changed that has another kind by now.
+const BECAME: &str = "it became something else";
+
 /// A tree that is going to be written as an archive, held.
 #[derive(Debug)]
 pub struct Packing(Dir);
@@ -117,17 +120,10 @@ impl Packer<'_> {
         }
         below.sort_unstable();
         for name in below {
-            match dir.open_dir_read(&name, Mounts::Stay) {
-                Err(error) if error.errno() == Some(Errno::EXDEV) => {
-                    self.leave_out(&name, "something is mounted there");
-                }
-                opened => {
-                    let written = opened.and_then(|inner| {
-                        self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
-                    });
-                    self.unless_gone(written, dir, &name)?;
-                }
-            }
+            let written = dir.open_dir_read(&name, Mounts::Stay).and_then(|inner| {
+                self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
+            });
+            self.unless_gone(written, dir, &name)?;
         }
         Ok(())
     }
@@ -147,13 +143,17 @@ impl Packer<'_> {
         written
     }
 
-    /// Of a volume in use, what goes away while it is read is left out.
+    /// Leaves out what is mounted somewhere, and of a volume in use what goes away, or
+    /// becomes a link or a file in a directory's place, while it is read.
     fn unless_gone(&mut self, written: Result<()>, dir: &Dir, name: &CStr) -> Result<()> {
-        match written {
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.changed(dir, name, "it went away")
+        match written.as_ref().err().and_then(Error::errno) {
+            Some(Errno::EXDEV) => {
+                self.leave_out(name, "something is mounted there");
+                Ok(())
             }
-            written => written,
+            Some(Errno::ENOENT) => self.changed(dir, name, "it went away"),
+            Some(Errno::ENOTDIR | Errno::ELOOP) => self.changed(dir, name, BECAME),
+            _ => written,
         }
     }
 
@@ -186,11 +186,12 @@ impl Packer<'_> {
             SFlag::S_IFIFO => Kind::Fifo,
             SFlag::S_IFCHR => device(&node, Kind::Char),
             SFlag::S_IFBLK => device(&node, Kind::Block),
-            _ => {
+            SFlag::S_IFSOCK => {
                 let path = self.path.escape_ascii().to_string();
                 self.moved.left_out.add(format!("{path} (a socket)"));
                 return Ok(None);
             }
+            _ => return Ok(Some(BECAME)),
         };
         let attributes = Attributes::read(place.as_fd(), &node, dir, name)?;
         let kind = self.known(&node).map_or(kind, Kind::Link);
@@ -199,7 +200,7 @@ impl Packer<'_> {
 
     fn file(&mut self, dir: &Dir, name: &CStr) -> Result<Option<&'static str>> {
         let Some(file) = dir.open_regular(name)? else {
-            return Ok(Some("it became something else"));
+            return Ok(Some(BECAME));
         };
         let node = stat(file.as_fd(), dir, name)?;
         let attributes = Attributes::read(file.as_fd(), &node, dir, name)?;
