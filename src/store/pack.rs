@@ -27,8 +27,15 @@ use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
 
+/// How many bytes of paths are remembered, so that a file with several names is written
+/// once: a container chooses how many there are, and how long.
+const REMEMBERED: usize = 256 << 20;
+
 /// How something has changed that has another kind by now.
 const BECAME: &str = "it became something else";
+
+/// What is lost where there is no room for more paths.
+const SEVERAL: &str = "that some files have several names, as there are too many of those";
 
 /// A tree that is going to be written as an archive, held.
 #[derive(Debug)]
@@ -72,10 +79,15 @@ impl Packing {
     /// # Errors
     /// The disk refuses; `to` does; or something has changed and may not.
     pub fn write(&self, to: &mut dyn Write, live: bool) -> Result<Moved> {
+        self.write_within(REMEMBERED, to, live)
+    }
+
+    fn write_within(&self, room: usize, to: &mut dyn Write, live: bool) -> Result<Moved> {
         let mut packer = Packer {
             writer: Writer::new(to),
             path: b"./".to_vec(),
             links: HashMap::new(),
+            room,
             live,
             moved: Moved::default(),
             buffer: vec![0; CHUNK],
@@ -92,6 +104,8 @@ struct Packer<'a> {
     path: Vec<u8>,
     /// The files of more than one name, by what they are.
     links: HashMap<Identity, Vec<u8>>,
+    /// How many more bytes of paths may be remembered.
+    room: usize,
     live: bool,
     moved: Moved,
     buffer: Vec<u8>,
@@ -246,7 +260,7 @@ impl Packer<'_> {
     }
 
     /// Returns the path under which a file was written already; else notes it, where it
-    /// has other names.
+    /// has other names and there is room. Without, it is written with each of them.
     fn known(&mut self, node: &FileStat) -> Option<Vec<u8>> {
         if node.st_nlink < 2 {
             return None;
@@ -254,7 +268,13 @@ impl Packer<'_> {
         let identity = (node.st_dev, node.st_ino);
         let known = self.links.get(&identity).cloned();
         if known.is_none() {
-            self.links.insert(identity, self.path.clone());
+            match self.room.checked_sub(self.path.len() + size_of::<(Identity, Vec<u8>)>()) {
+                Some(room) => {
+                    self.room = room;
+                    self.links.insert(identity, self.path.clone());
+                }
+                None => self.moved.left_out.add(SEVERAL.into()),
+            }
         }
         known
     }
@@ -332,4 +352,37 @@ fn failed(dir: &Dir, name: &CStr, why: &str) -> Error {
 
 fn unwritten(source: io::Error) -> Error {
     Error { op: "write", path: "the archive".into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Reader;
+
+    #[test]
+    fn a_file_of_several_names_is_written_with_each_where_they_cannot_be_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a", "b"] {
+            std::fs::write(dir.path().join(file), "text").unwrap();
+            std::fs::hard_link(dir.path().join(file), dir.path().join(format!("{file}2"))).unwrap();
+        }
+        let packing = Packing::open(dir.path()).unwrap();
+        for (room, links) in [(REMEMBERED, 2), (50, 1), (0, 0)] {
+            let mut archive = Vec::new();
+            let moved = packing.write_within(room, &mut archive, false).unwrap();
+            let told = if links == 2 { "" } else { SEVERAL };
+            assert_eq!((moved.files, moved.left_out.to_string().as_str()), (5, told), "{room}");
+            let mut archive = &archive[..];
+            let mut reader = Reader::new(&mut archive);
+            let mut found = 0;
+            while let Some(entry) = reader.entry().unwrap() {
+                match entry.kind {
+                    Kind::Link(_) => found += 1,
+                    Kind::File { size, .. } => assert_eq!(size, 4),
+                    kind => assert_eq!(kind, Kind::Dir),
+                }
+            }
+            assert_eq!(found, links, "{room}");
+        }
+    }
 }
