@@ -31,6 +31,10 @@ const CHUNK: usize = 1 << 16;
 /// once: a container chooses how many there are, and how long.
 const REMEMBERED: usize = 256 << 20;
 
+/// How many bytes of values a file's extended attributes may have, so that the header of
+/// an archive which has them can be read again.
+const ATTRIBUTES: usize = 512 << 10;
+
 /// How something has changed that has another kind by now.
 const BECAME: &str = "it became something else";
 
@@ -284,12 +288,19 @@ impl Packer<'_> {
         let mut xattrs: Vec<_> = attributes
             .extended
             .into_iter()
+            .filter(|_| !matches!(kind, Kind::Link(_)))
             .map(|(name, value)| (name.into_bytes(), value))
             .collect();
         xattrs.sort_unstable();
-        if let Kind::Link(_) = kind {
-            xattrs.clear();
-        }
+        let mut room = ATTRIBUTES;
+        xattrs.retain(|(name, value)| {
+            let (path, left) = (self.path.escape_ascii(), room.checked_sub(value.len()));
+            match left {
+                Some(left) => room = left,
+                None => self.moved.left_out.add(format!("{path}: {}", name.escape_ascii())),
+            }
+            left.is_some()
+        });
         let mtime = Time {
             seconds: attributes.modified.tv_sec(),
             nanoseconds: u32::try_from(attributes.modified.tv_nsec()).unwrap_or(0),
