@@ -132,6 +132,32 @@ fn what_is_no_archive_is_called_what_it_is() {
     }
 }
 
+/// Each header is short enough by itself.
+#[test]
+fn headers_that_follow_each_other_are_not_held_without_end() {
+    let value = vec![b'v'; 60_000];
+    let xattrs = |from: usize, to: usize, value: &[u8]| {
+        (from..to).map(|at| (format!("user.{at}").into_bytes(), value.to_vec())).collect()
+    };
+    for (each, value) in [(10, &value[..]), (2000, &value[..1])] {
+        let mut bytes = Vec::new();
+        for at in 0..20 {
+            let xattrs = xattrs(at * each, (at + 1) * each, value);
+            let mut one = written(&[Entry { xattrs, ..entry("a", Kind::Fifo) }]);
+            // For all that follows, and without the entry.
+            one[header::TYPE] = b'g';
+            let head: &mut header::Header = (&mut one[..BLOCK]).try_into().unwrap();
+            let sum = format!("{:06o}\0 ", header::checksum(head));
+            head[header::CHECKSUM].copy_from_slice(sum.as_bytes());
+            bytes.extend_from_slice(&one[..one.len() - 3 * BLOCK]);
+        }
+        bytes.extend_from_slice(&written(&[entry("a", Kind::Fifo)]));
+        let why = refusal(&bytes);
+        assert!(why.contains("a pax header says SCHILY.xattr.user."), "{why}");
+        assert!(why.ends_with("which cannot be used"), "{why}");
+    }
+}
+
 fn kind() -> impl Strategy<Value = Kind> {
     let path = proptest::collection::vec(1u8..=255, 1..300);
     let pieces = proptest::collection::vec((0u64..5000, 1u64..5000), 0..6);

@@ -153,10 +153,10 @@ fn enroll_dir(dir: &Dir, project: u32) -> Result<Vec<CString>> {
     Ok(dirs)
 }
 
-/// Returns whether something went in the meantime, or another file system is mounted
-/// there.
+/// Returns whether something went or became a link in the meantime, or another file
+/// system is mounted there.
 fn is_not_ours(error: &Error) -> bool {
-    matches!(error.errno(), Some(Errno::ENOENT | Errno::EXDEV))
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV))
 }
 
 fn enroll_file(dir: &Dir, name: &CStr, project: u32) -> Result<()> {

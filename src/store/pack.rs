@@ -32,6 +32,20 @@ pub const PACK: &str = "pack";
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
 
+/// How many bytes of paths are remembered, so that a file with several names is written
+/// once: a container chooses how many there are, and how long.
+const REMEMBERED: usize = 256 << 20;
+
+/// How many bytes of values a file's extended attributes may have, so that the header of
+/// an archive which has them can be read again.
+const ATTRIBUTES: usize = 512 << 10;
+
+/// How something has changed that has another kind by now.
+const BECAME: &str = "it became something else";
+
+/// What is lost where there is no room for more paths.
+const SEVERAL: &str = "that some files have several names, as there are too many of those";
+
 /// A tree that is going to be written as an archive, held.
 #[derive(Debug)]
 pub struct Packing(Dir);
@@ -74,10 +88,15 @@ impl Packing {
     /// # Errors
     /// The disk refuses; `to` does; or something has changed and may not.
     pub fn write(&self, to: &mut dyn Write, live: bool) -> Result<Moved> {
+        self.write_within(REMEMBERED, to, live)
+    }
+
+    fn write_within(&self, room: usize, to: &mut dyn Write, live: bool) -> Result<Moved> {
         let mut packer = Packer {
             writer: Writer::new(to),
             path: b"./".to_vec(),
             links: HashMap::new(),
+            room,
             live,
             moved: Moved::default(),
             buffer: vec![0; CHUNK],
@@ -94,6 +113,8 @@ struct Packer<'a> {
     path: Vec<u8>,
     /// The files of more than one name, by what they are.
     links: HashMap<Identity, Vec<u8>>,
+    /// How many more bytes of paths may be remembered.
+    room: usize,
     live: bool,
     moved: Moved,
     buffer: Vec<u8>,
@@ -122,17 +143,10 @@ impl Packer<'_> {
         }
         order::sort(&mut below, Ord::cmp);
         for name in below {
-            match dir.open_dir_read(&name, Mounts::Stay) {
-                Err(error) if error.errno() == Some(Errno::EXDEV) => {
-                    self.leave_out(&name, "something is mounted there");
-                }
-                opened => {
-                    let written = opened.and_then(|inner| {
-                        self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
-                    });
-                    self.unless_gone(written, dir, &name)?;
-                }
-            }
+            let written = dir.open_dir_read(&name, Mounts::Stay).and_then(|inner| {
+                self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
+            });
+            self.unless_gone(written, dir, &name)?;
         }
         Ok(())
     }
@@ -152,13 +166,17 @@ impl Packer<'_> {
         written
     }
 
-    /// Of a volume in use, what goes away while it is read is left out.
+    /// Leaves out what is mounted somewhere, and of a volume in use what goes away, or
+    /// becomes a link or a file in a directory's place, while it is read.
     fn unless_gone(&mut self, written: Result<()>, dir: &Dir, name: &CStr) -> Result<()> {
-        match written {
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.changed(dir, name, "it went away")
+        match written.as_ref().err().and_then(Error::errno) {
+            Some(Errno::EXDEV) => {
+                self.leave_out(name, "something is mounted there");
+                Ok(())
             }
-            written => written,
+            Some(Errno::ENOENT) => self.changed(dir, name, "it went away"),
+            Some(Errno::ENOTDIR | Errno::ELOOP) => self.changed(dir, name, BECAME),
+            _ => written,
         }
     }
 
@@ -191,11 +209,12 @@ impl Packer<'_> {
             SFlag::S_IFIFO => Kind::Fifo,
             SFlag::S_IFCHR => device(&node, Kind::Char),
             SFlag::S_IFBLK => device(&node, Kind::Block),
-            _ => {
+            SFlag::S_IFSOCK => {
                 let path = self.path.escape_ascii().to_string();
                 self.moved.left_out.add(format!("{path} (a socket)"));
                 return Ok(None);
             }
+            _ => return Ok(Some(BECAME)),
         };
         let attributes = Attributes::read(place.as_fd(), &node, dir, name)?;
         let kind = self.known(&node).map_or(kind, Kind::Link);
@@ -204,7 +223,7 @@ impl Packer<'_> {
 
     fn file(&mut self, dir: &Dir, name: &CStr) -> Result<Option<&'static str>> {
         let Some(file) = dir.open_regular(name)? else {
-            return Ok(Some("it became something else"));
+            return Ok(Some(BECAME));
         };
         let node = stat(file.as_fd(), dir, name)?;
         let attributes = Attributes::read(file.as_fd(), &node, dir, name)?;
@@ -250,7 +269,7 @@ impl Packer<'_> {
     }
 
     /// Returns the path under which a file was written already; else notes it, where it
-    /// has other names.
+    /// has other names and there is room. Without, it is written with each of them.
     fn known(&mut self, node: &FileStat) -> Option<Vec<u8>> {
         if node.st_nlink < 2 {
             return None;
@@ -258,7 +277,13 @@ impl Packer<'_> {
         let identity = (node.st_dev, node.st_ino);
         let known = self.links.get(&identity).cloned();
         if known.is_none() {
-            self.links.insert(identity, self.path.clone());
+            match self.room.checked_sub(self.path.len() + size_of::<(Identity, Vec<u8>)>()) {
+                Some(room) => {
+                    self.room = room;
+                    self.links.insert(identity, self.path.clone());
+                }
+                None => self.moved.left_out.add(SEVERAL.into()),
+            }
         }
         known
     }
@@ -268,12 +293,19 @@ impl Packer<'_> {
         let mut xattrs: Vec<_> = attributes
             .extended
             .into_iter()
+            .filter(|_| !matches!(kind, Kind::Link(_)))
             .map(|(name, value)| (name.into_bytes(), value))
             .collect();
         order::sort(&mut xattrs, Ord::cmp);
-        if let Kind::Link(_) = kind {
-            xattrs.clear();
-        }
+        let mut room = ATTRIBUTES;
+        xattrs.retain(|(name, value)| {
+            let (path, left) = (self.path.escape_ascii(), room.checked_sub(value.len()));
+            match left {
+                Some(left) => room = left,
+                None => self.moved.left_out.add(format!("{path}: {}", name.escape_ascii())),
+            }
+            left.is_some()
+        });
         let mtime = Time {
             seconds: attributes.modified.tv_sec(),
             nanoseconds: u32::try_from(attributes.modified.tv_nsec()).unwrap_or(0),
@@ -336,4 +368,37 @@ fn failed(dir: &Dir, name: &CStr, why: &str) -> Error {
 
 fn unwritten(source: io::Error) -> Error {
     Error { op: PACK, path: "the archive".into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Reader;
+
+    #[test]
+    fn a_file_of_several_names_is_written_with_each_where_they_cannot_be_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a", "b"] {
+            std::fs::write(dir.path().join(file), "text").unwrap();
+            std::fs::hard_link(dir.path().join(file), dir.path().join(format!("{file}2"))).unwrap();
+        }
+        let packing = Packing::open(dir.path()).unwrap();
+        for (room, links) in [(REMEMBERED, 2), (50, 1), (0, 0)] {
+            let mut archive = Vec::new();
+            let moved = packing.write_within(room, &mut archive, false).unwrap();
+            let told = if links == 2 { "" } else { SEVERAL };
+            assert_eq!((moved.files, moved.left_out.to_string().as_str()), (5, told), "{room}");
+            let mut archive = &archive[..];
+            let mut reader = Reader::new(&mut archive);
+            let mut found = 0;
+            while let Some(entry) = reader.entry().unwrap() {
+                match entry.kind {
+                    Kind::Link(_) => found += 1,
+                    Kind::File { size, .. } => assert_eq!(size, 4),
+                    kind => assert_eq!(kind, Kind::Dir),
+                }
+            }
+            assert_eq!(found, links, "{room}");
+        }
+    }
 }
