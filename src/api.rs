@@ -2,9 +2,13 @@
 //! command line writes and the driver reads, and back. `docs/protocol.md` is
 //! their contract. Times are RFC 3339 in UTC; options are as in a Create.
 
+mod adopt;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use adopt::{Adopt, Adopted, Phase};
 
 /// The header of an `Import` that has what other calls have in their body.
 pub const REQUEST: &str = "dirvol-request";
@@ -77,66 +81,6 @@ pub struct Import {
     /// Its options.
     #[serde(default)]
     pub opts: Options,
-}
-
-/// The body of `Adopt`: one of its three phases.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct Adopt {
-    /// What is to be done.
-    pub phase: Phase,
-    /// The volume.
-    pub name: String,
-    /// Its options, for `prepare`.
-    #[serde(default, skip_serializing_if = "Options::is_empty")]
-    pub opts: Options,
-    /// What `prepare` answered, for the others.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub token: String,
-    /// The number of the directory's inode, for `commit`.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub inode: u64,
-}
-
-/// What an `Adopt` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Makes a place that a directory can be moved to.
-    Prepare,
-    /// Makes a volume of what was moved there.
-    Commit,
-    /// Takes the place away, unless there is something in it.
-    Cancel,
-}
-
-/// The answer of `Adopt`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Adopted {
-    /// The volume.
-    pub name: String,
-    /// What containers see, once it is the volume.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub mountpoint: String,
-    /// For `commit` and `cancel`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub token: String,
-    /// The directory in which the one that is moved is to be called `data`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub path: String,
-    /// The state directory.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub state_dir: String,
-    /// Which file system and which inode `path` is.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub device: u64,
-    /// As above.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub inode: u64,
-    /// Whether something is at `path`, of a `cancel` that left it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub holds_data: bool,
 }
 
 /// The body of `Export`, which is answered with the archive.
