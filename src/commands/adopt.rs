@@ -33,7 +33,7 @@ pub fn adopt(socket: Option<PathBuf>, args: Import) -> Result<(), Failure> {
     let opts = options("--opt", &args.opt)?;
     let dir = Source::open(&args.from)?;
     let (client, format) = ask(socket, args.ask)?;
-    let Some(dir) = dir else { return Err(missing(&client, args.name, &args.from)) };
+    let Some(dir) = dir else { return Err(missing(&client, &args.name, &args.from)) };
     let nothing = Adopt {
         phase: Phase::Prepare,
         name: args.name,
@@ -220,7 +220,7 @@ fn cancelled(client: &Client, cancel: &Adopt, why: String) -> Failure {
 }
 
 /// Says of a directory that is not there whether it may be a volume already.
-fn missing(client: &Client, name: String, from: &Path) -> Failure {
+fn missing(client: &Client, name: &str, from: &Path) -> Failure {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Got {
@@ -232,7 +232,7 @@ fn missing(client: &Client, name: String, from: &Path) -> Failure {
         created_at: Option<String>,
     }
     let shown = from.display();
-    match client.ask::<Got>("VolumeDriver.Get", &api::Named { name: name.clone() }) {
+    match client.ask::<Got>("VolumeDriver.Get", &api::Named { name: name.to_owned() }) {
         Ok(got) => {
             let since = got.volume.created_at.map(|at| format!(" since {at}")).unwrap_or_default();
             Failure::Failed(format!("{shown} is missing; volume {name} exists{since}"))
