@@ -118,7 +118,8 @@ impl Client {
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
         let limit = match method {
-            "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge" | "Dirvol.Usage" => LONG_LIMIT,
+            "Dirvol.Adopt" | "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge"
+            | "Dirvol.Usage" => LONG_LIMIT,
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);

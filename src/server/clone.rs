@@ -14,7 +14,7 @@ use crate::volume::{Error, Fixture, VolumeName};
 
 /// How long a copy may take that a person waits for: somewhat less than the command line
 /// does.
-const LIMIT: Duration = Duration::from_secs(3500);
+pub(super) const LIMIT: Duration = Duration::from_secs(3500);
 
 impl Call<'_> {
     pub(super) async fn clone_volume(&mut self, request: api::Clone) -> Result<Reply, Failure> {

@@ -13,6 +13,7 @@
 //! See [`serve`].
 
 mod activity;
+mod adopt;
 pub mod app;
 mod archives;
 mod body;

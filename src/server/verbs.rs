@@ -28,6 +28,7 @@ impl Call<'_> {
                 let api::Nothing {} = body.parse()?;
                 self.list_all().await
             }
+            Endpoint::DirvolAdopt => self.adopt(body.parse()?).await,
             Endpoint::DirvolClone => self.clone_volume(body.parse()?).await,
             Endpoint::DirvolProgress => {
                 let request: api::Named = body.parse()?;

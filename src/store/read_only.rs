@@ -3,9 +3,10 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::adopt::{self, Adopting};
 use super::dir::{Dir, Kind};
 use super::error::{Error, Result};
-use super::layout::{FileName, STAGING, TRASH, TrashName, VOLUMES};
+use super::layout::{ADOPTING, FileName, STAGING, TRASH, TrashName, VOLUMES};
 use super::marker::Marker;
 use super::open_error::OpenError;
 use super::quota::{NoLimits, can_limit};
@@ -124,6 +125,19 @@ impl ReadOnly {
     /// The directory cannot be read.
     pub fn staged(&self) -> Result<Vec<Entry>> {
         self.entries(STAGING).map(Option::unwrap_or_default)
+    }
+
+    /// Returns what was moved in, or is to be, to become volumes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn adopting(&self) -> Result<Vec<(FileName, Adopting)>> {
+        let Some(dir) = self.below(ADOPTING)? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for token in dir.dirs()? {
+            found.extend(adopt::read(&dir, &token)?.map(|entry| (token, entry)));
+        }
+        Ok(found)
     }
 
     fn entries(&self, name: &str) -> Result<Option<Vec<Entry>>> {

@@ -31,6 +31,11 @@ impl Location {
         &self.device
     }
 
+    /// Returns whether it is the top of a mount.
+    pub fn is_mount_point(&self) -> bool {
+        self.mountpoint.is_some()
+    }
+
     /// Returns whether the two are one directory of one file system, or one lies in
     /// the other.
     pub fn overlaps(&self, other: &Self) -> bool {

@@ -36,4 +36,5 @@ mod du;
 mod fifty;
 mod hostile;
 mod interrupted;
+mod moved;
 mod subvolumes;
