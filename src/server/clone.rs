@@ -46,13 +46,13 @@ impl Call<'_> {
             }
             Created::Existing | Created::New => self.note = Some("it was there already".into()),
         }
-        success(answer)
+        success(&answer)
     }
 
     pub(super) fn progress(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.named(name)?;
         let copying = self.app.driver.copying(&name);
-        success(copying.map_or_else(api::Progress::default, |copying| api::Progress {
+        success(&copying.map_or_else(api::Progress::default, |copying| api::Progress {
             copying: true,
             files: copying.progress.files.load(Ordering::Relaxed),
             bytes: copying.progress.bytes.load(Ordering::Relaxed),

@@ -150,6 +150,11 @@ impl Dir {
 
     /// Passes the names in this directory to `each`, as the kernel gives them.
     pub(super) fn each(&self, mut each: impl FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
+        self.pass_each(&mut each)
+    }
+
+    /// As [`Dir::each`], as one function for whatever is done with the names.
+    fn pass_each(&self, each: &mut dyn FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
         let fail = |errno| error("getdents", &self.path, errno);
         // A directory stream owns its descriptor and moves its offset, so it
         // gets an open file of its own.

@@ -74,7 +74,7 @@ mod volumes;
 mod walk;
 
 pub use account::Usage;
-pub use copy::{Copied, Job, Method, Progress};
+pub use copy::{COPY, Copied, Job, Method, Progress};
 pub use dir::Dir;
 pub use error::{Error, Result};
 pub use import::{Import, Moved, Refused};
@@ -82,7 +82,7 @@ pub use layout::{FileName, TrashName};
 pub use left_out::LeftOut;
 pub use marker::Scope;
 pub use open_error::OpenError;
-pub use pack::Packing;
+pub use pack::{PACK, Packing};
 pub use place::{Footprint, NoPlace, Place};
 pub use quota::NoLimits;
 pub use read_only::{Entry, ReadOnly};

@@ -23,6 +23,11 @@ use super::node::{Attributes, stat};
 use super::root::Root;
 use super::unpack::DEPTH;
 use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
+use crate::order;
+
+/// What packing is called in errors. One without a number of the kernel is of something
+/// that changed meanwhile, or of whoever wanted the archive.
+pub const PACK: &str = "pack";
 
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
@@ -136,7 +141,7 @@ impl Packer<'_> {
         if depth == DEPTH && !below.is_empty() {
             return Err(failed(dir, c"", "more than 512 directories lie in one another"));
         }
-        below.sort_unstable();
+        order::sort(&mut below, Ord::cmp);
         for name in below {
             let written = dir.open_dir_read(&name, Mounts::Stay).and_then(|inner| {
                 self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
@@ -291,7 +296,7 @@ impl Packer<'_> {
             .filter(|_| !matches!(kind, Kind::Link(_)))
             .map(|(name, value)| (name.into_bytes(), value))
             .collect();
-        xattrs.sort_unstable();
+        order::sort(&mut xattrs, Ord::cmp);
         let mut room = ATTRIBUTES;
         xattrs.retain(|(name, value)| {
             let (path, left) = (self.path.escape_ascii(), room.checked_sub(value.len()));
@@ -358,11 +363,11 @@ fn at(dir: &Dir, name: &CStr) -> std::path::PathBuf {
 }
 
 fn failed(dir: &Dir, name: &CStr, why: &str) -> Error {
-    Error { op: "read", path: at(dir, name), source: io::Error::other(why.to_owned()) }
+    Error { op: PACK, path: at(dir, name), source: io::Error::other(why.to_owned()) }
 }
 
 fn unwritten(source: io::Error) -> Error {
-    Error { op: "write", path: "the archive".into(), source }
+    Error { op: PACK, path: "the archive".into(), source }
 }
 
 #[cfg(test)]

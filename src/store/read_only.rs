@@ -12,6 +12,7 @@ use super::quota::{NoLimits, can_limit};
 use super::root::{open_dir, read_marker};
 use super::space::Space;
 use super::volumes::{self, Stored};
+use crate::order;
 use crate::sys::lock;
 use crate::sys::quota::Amount;
 
@@ -134,7 +135,7 @@ impl ReadOnly {
             entries.push(Entry { name, shown, is_dir: kind == Kind::Dir });
             Ok(())
         })?;
-        entries.sort_unstable();
+        order::sort(&mut entries, Ord::cmp);
         Ok(Some(entries))
     }
 

@@ -2,6 +2,7 @@
 //! its space is needed, and trees that nobody needs are deleted.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::change::note_use;
@@ -20,6 +21,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Free space below this is low on any file system, however large.
 const LOW: u64 = 20 << 30;
+
+/// How long it is waited for space that btrfs frees in the background.
+const FREEING: Duration = Duration::from_secs(3);
 
 /// Why an entry was purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +147,10 @@ impl Driver {
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
         let entries = root.trash().map_err(|error| error.to_string())?;
-        let is_low = || root.space().is_ok_and(is_low);
-        let mut low = !entries.is_empty() && is_low();
+        let mut low = !entries.is_empty() && root.space().is_ok_and(is_low);
         if low {
-            // What was just deleted may be all the space that is needed. Some file
-            // systems count it as free only when that was written.
-            root.sync_file_system().map_err(|error| error.to_string())?;
-            low = is_low();
+            // What was just deleted may be all the space that is needed.
+            low = stays_low(root)?;
         }
         for entry in entries {
             let reason = if self.is_expired(root, &entry) {
@@ -164,8 +165,7 @@ impl Driver {
             }
             if low {
                 sweep(root, report);
-                root.sync_file_system().map_err(|error| error.to_string())?;
-                low = is_low();
+                low = stays_low(root)?;
             }
         }
         Ok(())
@@ -178,6 +178,8 @@ impl Driver {
         let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
         // Ignoring what could not be deleted: the operation finds that out.
         let _stuck = root.sweep();
+        // Nor whether it is enough: what is not free yet must not cost another entry.
+        let _still = stays_low(root);
         let found = purged.is_some();
         // The collector tells of it.
         self.collector.work().purged.extend(purged);
@@ -239,6 +241,21 @@ fn purge(root: &Root, entry: &TrashName) -> Result<bool, String> {
         return Ok(false);
     }
     root.purge(entry).map_err(|error| error.to_string())
+}
+
+/// Returns whether space is low when what was deleted is counted as free. Some file
+/// systems do that only when it was written, and btrfs some time later.
+fn stays_low(root: &Root) -> Result<bool, String> {
+    let start = Instant::now();
+    loop {
+        root.sync_file_system().map_err(|error| error.to_string())?;
+        let later = root.frees_later();
+        let low = root.space().is_ok_and(is_low);
+        if !low || !later || start.elapsed() > FREEING {
+            return Ok(low);
+        }
+        thread::sleep(FREEING / 100);
+    }
 }
 
 fn sweep(root: &Root, report: &mut Report) {
