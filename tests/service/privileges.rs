@@ -126,8 +126,9 @@ fn each_capability_of_the_unit_is_needed() {
     });
     serve.stop();
     // The next one that may does.
-    setup.serve().stop();
+    let serve = setup.serve();
     is_swept(&setup);
+    serve.stop();
 }
 
 /// Makes a device, a fifo and a file that may do something, as containers do.
