@@ -33,13 +33,6 @@ pub(super) struct Sparse {
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// How many bytes the names of a file's extended attributes have, each with one that
-/// ends it: `XATTR_LIST_MAX` of the kernel.
-const MOST_NAMES: usize = 1 << 16;
-
-/// How many bytes their values have, as the longest header that is read.
-const MOST_VALUES: usize = 1 << 20;
-
 impl Pax {
     /// Takes in the records of a header. A value that is empty takes back what an
     /// earlier header said.
@@ -79,12 +72,7 @@ impl Pax {
                 }
                 self.xattrs.retain(|(known, _)| *known != name);
                 self.xattrs.push((name, value.to_vec()));
-                // Headers may follow each other without end, and add to what is held.
-                let names: usize = self.xattrs.iter().map(|(name, _)| name.len() + 1).sum();
-                let values: usize = self.xattrs.iter().map(|(_, value)| value.len()).sum();
-                if names > MOST_NAMES || values > MOST_VALUES {
-                    return None;
-                }
+            }
             }
             _ if key.starts_with(b"SCHILY.acl.") && self.lost.is_none() => {
                 self.lost = Some(key.escape_ascii().to_string());
