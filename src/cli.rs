@@ -67,7 +67,10 @@ pub enum Command {
     Inspect(client::One),
     /// Create a volume
     ///
-    /// One that is there with the same options is success, and is left as it is.
+    /// One that is there with the same options is success, and is left as it is. The options are
+    /// size and inodes, its limits; uid, gid and mode, of its directory; retain, for how long the
+    /// trash keeps it; protect=true, against its removal; from and live, the volume that it is a
+    /// copy of; and path, a directory of the host that it is, where it is.
     Create(client::Create),
     /// Create a volume as a copy of another one
     ///
@@ -89,8 +92,9 @@ pub enum Command {
     Du(client::Du),
     /// Show who has a volume mounted
     Holders(client::One),
-    /// Change options of a volume: retain, protect, uid, gid, mode
+    /// Change options of a volume: retain, protect, size, inodes, uid, gid, mode
     ///
+    /// They hold at once, also while the volume is in use. A size of 0 takes the limit away.
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
     /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
@@ -101,7 +105,8 @@ pub enum Command {
     /// the archive's './', unless an option states them. A leading '/' or './' of a path is
     /// taken off; nothing is written outside the volume. What is compressed goes through
     /// its own program, as in 'zcat FILE | dirvol import NAME -'. A directory is copied: its
-    /// files stay where they are.
+    /// files stay where they are. With --move it becomes the volume's own by a rename, at
+    /// once and as it is; it must lie on the root's file system.
     Import(client::Import),
     /// Write a volume as a tar archive
     ///

@@ -88,7 +88,7 @@ pub struct Create {
     #[arg(value_name = "NAME")]
     pub name: String,
 
-    /// An option of the volume; may be repeated
+    /// An option of the volume, such as size=10G; may be repeated
     #[arg(short, long, value_name = "K=V")]
     pub opt: Vec<String>,
 
@@ -140,7 +140,7 @@ pub struct Set {
     #[arg(value_name = "NAME")]
     pub name: String,
 
-    /// What to set: retain, protect, uid, gid or mode
+    /// What to set: retain, protect, size, inodes, uid, gid or mode
     #[arg(value_name = "K=V", required = true)]
     pub opts: Vec<String>,
 
@@ -293,7 +293,11 @@ pub struct Import {
     #[arg(value_name = "FILE|DIR|-")]
     pub from: PathBuf,
 
-    /// An option of the volume; may be repeated
+    /// Move the directory into the root instead of copying it: a rename, on its file system
+    #[arg(long = "move")]
+    pub move_in: bool,
+
+    /// An option of the volume, such as size=10G; may be repeated
     #[arg(short, long, value_name = "K=V")]
     pub opt: Vec<String>,
 

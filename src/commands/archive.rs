@@ -11,7 +11,7 @@ use super::{Failure, ask, find, note};
 use crate::api::{self, LEFT_OUT, REQUEST};
 use crate::cli::client::{Export, Import};
 use crate::client::stream::Upload;
-use crate::store::{NewFile, Packing};
+use crate::store::{self, NewFile, Packing};
 use crate::volume::size::about;
 
 /// How often a person is told how far it is.
@@ -57,8 +57,10 @@ fn source(from: &Path) -> Result<Make, Failure> {
         let packing = Packing::open(from).map_err(|error| at(&error))?;
         return Ok(Box::new(move |to| {
             let mut told = Progress::new(None);
-            let mut to = Counted { to, told: &mut told };
-            let packed = packing.write(&mut to, false).map_err(io::Error::other)?;
+            let mut to = Counted { to, told: &mut told, shown: &shown };
+            // A broken pipe stays one: the driver's own answer says more.
+            let kept = |error: store::Error| io::Error::new(error.source.kind(), error);
+            let packed = packing.write(&mut to, false).map_err(kept)?;
             if !packed.left_out.is_empty() {
                 note(&format!("{shown}: left out: {}", packed.left_out));
             }
@@ -101,13 +103,13 @@ pub fn export(socket: Option<PathBuf>, args: Export) -> Result<(), Failure> {
     let mut told = Progress::new(None);
     let left_out = if to_stdout {
         let mut out = io::stdout().lock();
-        let mut to = Counted { to: &mut out, told: &mut told };
+        let mut to = Counted { to: &mut out, told: &mut told, shown: "standard output" };
         let received = client.receive("Dirvol.Export", &request, LEFT_OUT, &mut to);
         clear();
         received?
     } else {
         let mut file = NewFile::create(&args.to).map_err(|error| at(&error))?;
-        let mut to = Counted { to: &mut file, told: &mut told };
+        let mut to = Counted { to: &mut file, told: &mut told, shown: &shown };
         let received = client.receive("Dirvol.Export", &request, LEFT_OUT, &mut to);
         clear();
         let received = received?;
@@ -136,7 +138,10 @@ impl Progress {
         self.done += len as u64;
         let Some(last) = self.last.filter(|last| last.elapsed() >= TELL) else { return };
         self.last = last.checked_add(last.elapsed());
-        let of = self.size.map(|size| format!(" of {}", about(size))).unwrap_or_default();
+        let of = self
+            .size
+            .map(|size| format!(" of {}", about(size)))
+            .unwrap_or_else(|| " so far".into());
         // Ignoring: it is for the eye alone.
         let _unseen = write!(io::stderr(), "\r{}{of}\x1b[K", about(self.done));
     }
@@ -154,16 +159,24 @@ fn clear() {
 struct Counted<'a, W: Write> {
     to: &'a mut W,
     told: &'a mut Progress,
+    /// What that is, for errors.
+    shown: &'a str,
 }
 
 impl<W: Write> Write for Counted<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.to.write(bytes)?;
+        let written = self.to.write(bytes);
+        let len = written.map_err(|error| named(&error, self.shown))?;
         self.told.add(len);
         Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.to.flush().map_err(|error| named(&error, self.shown))
     }
+}
+
+/// The same error, and what it is about.
+fn named(error: &io::Error, shown: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{shown}: {error}"))
 }

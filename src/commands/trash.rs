@@ -50,7 +50,7 @@ fn restore(socket: Option<PathBuf>, args: Restore) -> Result<(), Failure> {
         format!(
             "{name} is restored, with its bytes, owner and options.\n\
              Labels are Docker's own and are not kept in the trash. If it had some, bring them \
-             back,\nbefore its next use, with\n  docker volume create -d {driver}{options} \
+             back,\nbefore anything uses or inspects it, with\n  docker volume create -d {driver}{options} \
              --label KEY=VALUE {name}\n",
             name = restored.name,
             driver = client.driver(),

@@ -90,6 +90,7 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
         "/VolumeDriver.Get" => Endpoint::Get,
         "/VolumeDriver.List" => Endpoint::List,
         "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        "/Dirvol.Adopt" => Endpoint::DirvolAdopt,
         "/Dirvol.Clone" => Endpoint::DirvolClone,
         "/Dirvol.List" => Endpoint::DirvolList,
         "/Dirvol.Holders" => Endpoint::DirvolHolders,

@@ -28,6 +28,10 @@ use super::verbs::shown;
 use crate::sys::btrfs;
 use crate::sys::sharing::has_subvolumes;
 
+/// What a copy is called in errors. One without a number of the kernel is of something
+/// that changed meanwhile, or of a root that was given up.
+pub const COPY: &str = "copy";
+
 /// How many bytes pass between two calls of [`Job::now_and_then`].
 const STRETCH: u64 = 64 << 20;
 
@@ -281,7 +285,7 @@ impl Copy<'_> {
                 let file = reopen(&place).map_err(|errno| failed(from, name, "open", errno))?;
                 let made = to.make_file(name)?;
                 self.fill(&file, &made, found.st_size).map_err(|source| Error {
-                    op: "copy",
+                    op: COPY,
                     path: path(from, name),
                     source,
                 })?;
@@ -355,7 +359,7 @@ impl Copy<'_> {
         self.pace.job.progress.files.fetch_add(1, Ordering::Relaxed);
         self.pace.look(0).map_err(|source| {
             let path = self.source.path().to_path_buf();
-            Error { op: "copy", path, source }
+            Error { op: COPY, path, source }
         })
     }
 }
@@ -370,5 +374,5 @@ fn failed(dir: &Dir, name: &CStr, op: &'static str, errno: Errno) -> Error {
 
 fn changed(dir: &Dir, name: &CStr) -> Error {
     let source = io::Error::other("it was changed while it was copied");
-    Error { op: "copy", path: path(dir, name), source }
+    Error { op: COPY, path: path(dir, name), source }
 }

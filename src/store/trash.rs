@@ -2,6 +2,8 @@
 
 use std::sync::MutexGuard;
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 
 use super::account::Account;
@@ -11,6 +13,8 @@ use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
+use crate::order;
+use crate::sys::btrfs;
 
 /// What nobody needs any more.
 #[derive(Debug, Default)]
@@ -89,7 +93,7 @@ impl Root {
         let names = self.trash.dirs()?;
         let mut entries: Vec<TrashName> =
             names.iter().filter_map(|name| TrashName::parse(name.as_str())).collect();
-        entries.sort_by_key(|entry| (entry.removed(), entry.file().clone()));
+        order::sort(&mut entries, |a, b| (a.removed(), a.file()).cmp(&(b.removed(), b.file())));
         Ok(entries)
     }
 
@@ -175,6 +179,13 @@ impl Root {
         self.commit(&self.trash)?;
         self.doom(doomed);
         Ok(true)
+    }
+
+    /// Has the file system free what was deleted, and returns whether it does that in
+    /// the background: what is free is then not known yet.
+    pub fn frees_later(&self) -> bool {
+        let fd = self.staging.as_fd();
+        btrfs::is_btrfs(fd) && btrfs::free_deleted(fd).is_ok()
     }
 
     /// Deletes everything that is doomed, and returns what could not be deleted.

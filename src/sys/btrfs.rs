@@ -78,6 +78,13 @@ mod ioctl {
         c_int
     );
 
+    nix::ioctl_none!(
+        /// `BTRFS_IOC_SYNC`
+        sync,
+        0x94,
+        8
+    );
+
     nix::ioctl_write_ptr!(
         /// `BTRFS_IOC_SNAP_DESTROY`
         destroy,
@@ -120,6 +127,18 @@ mod ioctl {
         26,
         u64
     );
+}
+
+/// Has the kernel free now what is left of deleted subvolumes, which it does in the
+/// background and else within half a minute. It waits for what is to be written, but
+/// not for that.
+///
+/// # Errors
+/// It is no btrfs, or the disk refuses.
+pub fn free_deleted(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes no argument.
+    unsafe { ioctl::sync(fd.as_raw_fd()) }?;
+    Ok(())
 }
 
 /// Returns whether `fd` is on btrfs. What cannot be asked is not.

@@ -251,7 +251,13 @@ impl Driver {
     ) -> Result<Created, Error> {
         let record = self.usable(volume)?;
         match record.difference(asked, &self.builtin) {
-            Some(difference) => Err(Error::OptionsDiffer(volume.name.clone(), difference)),
+            // One that was renamed since may have its own name there, and be the same.
+            Some(_) if asked.from.as_ref() == Some(&volume.name) => {
+                Err(Error::CopyOfItself(volume.name.clone()))
+            }
+            Some((difference, settable)) => {
+                Err(Error::OptionsDiffer(volume.name.clone(), difference, settable))
+            }
             None => {
                 // Somebody may have put it here behind the driver's back.
                 let noted = root.state().note(volume.name.file());

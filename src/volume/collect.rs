@@ -1,7 +1,9 @@
 //! What goes on behind the requests: the trash is emptied when its time is up or
 //! its space is needed, and trees that nobody needs are deleted.
 
+use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::change::note_use;
@@ -10,7 +12,7 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::record::Record;
 use crate::store::layout::trash_data;
-use crate::store::{self, Root, Space, TrashName};
+use crate::store::{self, FileName, Root, Space, TrashName};
 
 /// How often it is looked for work that nobody announced.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -20,6 +22,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Free space below this is low on any file system, however large.
 const LOW: u64 = 20 << 30;
+
+/// How long it is waited for space that btrfs frees in the background.
+const FREEING: Duration = Duration::from_secs(3);
 
 /// Why an entry was purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,10 @@ pub struct Report {
     pub purged: Vec<(TrashName, Reason)>,
     /// What could not be done.
     pub failed: Vec<String>,
+    /// Volumes that were made of directories which somebody had moved in.
+    pub adopted: Vec<VolumeName>,
+    /// Directories that were moved in and cannot be volumes, and why; each once.
+    pub stuck: Vec<String>,
 }
 
 /// Where the collecting thread waits for work, and what others did of it.
@@ -55,6 +64,8 @@ struct Work {
     purged: Vec<TrashName>,
     /// When it was noted last who is in use.
     noted: Option<Instant>,
+    /// Of what in `adopting/` it was told that it waits for a person.
+    told: HashSet<FileName>,
 }
 
 impl Collector {
@@ -78,6 +89,11 @@ impl Collector {
             work.noted = Some(Instant::now());
         }
         due
+    }
+
+    /// Returns whether nothing was told of `token` yet.
+    pub(super) fn is_new(&self, token: &FileName) -> bool {
+        self.work().told.insert(token.clone())
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -120,9 +136,9 @@ impl Driver {
         let Ok(root) = self.checked_root() else { return report };
         let purged = std::mem::take(&mut self.collector.work().purged);
         report.purged.extend(purged.into_iter().map(|entry| (entry, Reason::LowSpace)));
-        if std::mem::take(&mut self.collector.work().opened)
-            && let Err(error) = self.reconcile(&root)
-        {
+        let opened = std::mem::take(&mut self.collector.work().opened);
+        self.finish_adopting(&root, opened, &mut report);
+        if opened && let Err(error) = self.reconcile(&root) {
             report.failed.push(format!("the names in the state directory: {error}"));
             // Until they are, one that is missing there would be said not to exist.
             self.collector.work().opened = true;
@@ -143,13 +159,10 @@ impl Driver {
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
         let entries = root.trash().map_err(|error| error.to_string())?;
-        let is_low = || root.space().is_ok_and(is_low);
-        let mut low = !entries.is_empty() && is_low();
+        let mut low = !entries.is_empty() && root.space().is_ok_and(is_low);
         if low {
-            // What was just deleted may be all the space that is needed. Some file
-            // systems count it as free only when that was written.
-            root.sync_file_system().map_err(|error| error.to_string())?;
-            low = is_low();
+            // What was just deleted may be all the space that is needed.
+            low = stays_low(root)?;
         }
         for entry in entries {
             let reason = if self.is_expired(root, &entry) {
@@ -164,8 +177,7 @@ impl Driver {
             }
             if low {
                 sweep(root, report);
-                root.sync_file_system().map_err(|error| error.to_string())?;
-                low = is_low();
+                low = stays_low(root)?;
             }
         }
         Ok(())
@@ -178,6 +190,8 @@ impl Driver {
         let purged = entries.into_iter().find(|entry| purge(root, entry).is_ok_and(|done| done));
         // Ignoring what could not be deleted: the operation finds that out.
         let _stuck = root.sweep();
+        // Nor whether it is enough: what is not free yet must not cost another entry.
+        let _still = stays_low(root);
         let found = purged.is_some();
         // The collector tells of it.
         self.collector.work().purged.extend(purged);
@@ -239,6 +253,21 @@ fn purge(root: &Root, entry: &TrashName) -> Result<bool, String> {
         return Ok(false);
     }
     root.purge(entry).map_err(|error| error.to_string())
+}
+
+/// Returns whether space is low when what was deleted is counted as free. Some file
+/// systems do that only when it was written, and btrfs some time later.
+fn stays_low(root: &Root) -> Result<bool, String> {
+    let start = Instant::now();
+    loop {
+        root.sync_file_system().map_err(|error| error.to_string())?;
+        let later = root.frees_later();
+        let low = root.space().is_ok_and(is_low);
+        if !low || !later || start.elapsed() > FREEING {
+            return Ok(low);
+        }
+        thread::sleep(FREEING / 100);
+    }
 }
 
 fn sweep(root: &Root, report: &mut Report) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::store::{self, WALK};
+use crate::store::{self, COPY, PACK, WALK};
 use crate::sys::mountinfo::Use;
 
 use super::clone::COPIES;
@@ -47,10 +47,11 @@ pub enum Error {
     NoLimits(VolumeName, store::NoLimits),
     /// A volume of that name has other options.
     #[error(
-        "volume {0} exists with other options: {1}; ask for the same, or change it with 'dirvol set \
-         {0}'"
+        "volume {0} exists with other options: {1}; ask for the same, or {cure}",
+        cure = if *.2 { format!("change it with 'dirvol set {}'", .0) } else { "give another name".into() }
     )]
-    OptionsDiffer(VolumeName, String),
+    /// The last says whether `dirvol set` can make it what is asked for.
+    OptionsDiffer(VolumeName, String, bool),
     /// The volume that is to be copied is not there.
     #[error("volume {0}: there is no volume {1} to copy")]
     NoSource(VolumeName, VolumeName),
@@ -149,10 +150,12 @@ impl Error {
 fn cure(error: &store::Error) -> &'static str {
     match error.errno() {
         Some(Errno::ENOSPC) => "free space or inodes on that disk",
-        Some(Errno::EDQUOT) => "free space, or raise the quota, on that disk",
+        Some(Errno::EDQUOT) => {
+            "free space in the volume, or raise its limit ('dirvol set') or the quota of that disk"
+        }
         Some(Errno::EROFS) => "mount that disk writable",
         Some(Errno::EPERM | Errno::EACCES) => "give the driver the right to: run it as root",
-        None if error.op == WALK => "ask again",
+        None if [COPY, PACK, WALK].contains(&error.op) => "ask again",
         _ => "see the kernel's log for that disk",
     }
 }

@@ -105,9 +105,7 @@ impl Driver {
         let disk = |error| Error::Disk(name.clone(), error);
         let data = match volume.place() {
             Some(path) => {
-                let missing = |why: store::NoPlace| {
-                    Error::Damaged(name.clone(), why.to_string(), path.display().to_string())
-                };
+                let missing = |why: store::NoPlace| Error::NoPlace(name.clone(), why.to_string());
                 Some(self.place(path).map_err(missing)?.into_dir())
             }
             None => root.data(name.file()).map_err(disk)?,

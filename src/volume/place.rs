@@ -81,7 +81,10 @@ impl Driver {
                        as a service for that";
             return Err(refuse(why.into()));
         }
-        let footprint = self.place(path).map_err(|why| refuse(why.to_string()))?;
+        let footprint = self.place(path).map_err(|why| match why {
+            NoPlace::Missing(_) => refuse(format!("{why}: make it, or mount its disk")),
+            why => refuse(why.to_string()),
+        })?;
         let footprint = footprint.footprint().map_err(|why| refuse(why.to_string()))?;
         let refuse_if_shared = |other: &Footprint, whose: &str| {
             if !footprint.overlaps(other) {
@@ -188,7 +191,13 @@ impl Driver {
         }
         let Ok(evidence) = Evidence::of(&locations) else { return BTreeMap::new() };
         let used = evidence.by_location(names.len());
-        names.into_iter().zip(used).filter(|(_, mounts)| *mounts > 0).collect()
+        let mut in_use = BTreeMap::new();
+        for (name, mounts) in names.into_iter().zip(used) {
+            if mounts > 0 {
+                in_use.insert(name, mounts);
+            }
+        }
+        in_use
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {

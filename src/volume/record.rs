@@ -111,8 +111,8 @@ impl Record {
     /// Names the first difference to a Create that states `asked`, or returns
     /// `None` where the volume is just what it asks for, or was so when it was
     /// created: what was set since then is no reason to refuse those who have
-    /// always asked for the same.
-    pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<String> {
+    /// always asked for the same. It says too whether the difference can be set.
+    pub fn difference(&self, asked: &Options, builtin: &Options) -> Option<(String, bool)> {
         let rest = self.defaults.or(builtin);
         let (created, now) = (self.stated.or(&rest).that_apply(), self.in_force(builtin));
         Options::difference(&now, &created, &asked.or(&rest).that_apply())
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(difference(uid(5)), None);
         assert_eq!(difference(uid(6)), None);
         assert_eq!(difference(record.asked()), None);
-        assert_eq!(difference(uid(7)), Some("its uid is 6, not 7".into()));
+        assert_eq!(difference(uid(7)), Some(("its uid is 6, not 7".into(), true)));
     }
 
     #[test]
@@ -201,12 +201,12 @@ mod tests {
         assert_eq!(difference(ask(Some(5), Some(0o700))), None);
         assert_eq!(
             difference(ask(Some(5), Some(0o755))),
-            Some("its mode is 0700, not 0755".into())
+            Some(("its mode is 0700, not 0755".into(), true))
         );
-        assert_eq!(difference(ask(Some(6), None)), Some("its uid is 5, not 6".into()));
+        assert_eq!(difference(ask(Some(6), None)), Some(("its uid is 5, not 6".into(), true)));
         assert_eq!(
             difference(ask(None, None)),
-            Some(format!("its uid is 5, not {}", builtin.uid.unwrap()))
+            Some((format!("its uid is 5, not {}", builtin.uid.unwrap()), true))
         );
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::eventually;
+use crate::harness::{DEADLINE, eventually};
 
 /// What reads or changes the disk.
 const DISK: &str = "trace=%file,%desc";
@@ -60,10 +62,9 @@ impl Tracing<'_> {
         strace
     }
 
-    /// Traces `threads` of the process `pid` from now on, and those that they begin.
+    /// Traces `threads` of the process `pid` from now on.
     pub fn attach(&self, pid: u32, threads: &[u32]) -> Attached {
         let mut strace = self.strace();
-        strace.arg("-f");
         for thread in threads {
             strace.arg("-p").arg(thread.to_string());
         }
@@ -96,6 +97,11 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // SIGTERM, for it lets the thread go by then; it may have ended already.
         let _ended = kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM);
+        let start = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && start.elapsed() < DEADLINE / 3 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
 }

@@ -170,11 +170,9 @@ fn call(
     body: &str,
 ) -> Option<Result<(), String>> {
     let serve = world.setup.serve();
-    // The thread that makes it will be one that waits for work, or that is begun for it.
+    // The thread that makes it will be one that waits for work.
     serve.ok("VolumeDriver.List", "{}");
-    let mut threads = blocking(&serve);
-    threads.push(serve.pid());
-    let attached = tracing.attach(serve.pid(), &threads);
+    let attached = tracing.attach(serve.pid(), &blocking(&serve));
     let answer = Client::connect(&serve.socket).call(method, body);
     drop(attached);
     serve.kill();

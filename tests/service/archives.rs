@@ -115,6 +115,8 @@ fn what_cannot_be_imported_is_refused_with_its_reason_and_changes_nothing() {
     let file = setup.path("a.tar").display().to_string();
     refused(&serve, &format!("export nosuch {file}"), "no such volume: nosuch");
     refused(&serve, "export nosuch -", "no such volume: nosuch");
+    let full = "/dev/full: No space left on device (os error 28)";
+    refused(&serve, "export db /dev/full", full);
     fs::write(&file, "no archive, but more than a block long: ".repeat(20)).unwrap();
     let why = "volume other was not made: this is not a tar archive";
     refused(&serve, &format!("import other {file}"), why);

@@ -92,8 +92,7 @@ fn the_same_call_again_is_success_also_when_the_original_is_gone() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "its own");
     let other = |why: &str| {
         let line = format!(
-            "volume b exists with other options: {why}; ask for the same, or change it with \
-             'dirvol set b'"
+            "volume b exists with other options: {why}; ask for the same, or give another name"
         );
         failed(409, &line)
     };
@@ -101,6 +100,8 @@ fn the_same_call_again_is_success_also_when_the_original_is_gone() {
     assert_eq!(refused, other("its from is a, not c"));
     assert_eq!(serve.call(CREATE, &named("b")), other("its from is a, not unset"));
     serve.create("a");
+    let itself = failed(400, "volume a cannot be a copy of itself: name another volume");
+    assert_eq!(serve.call(CREATE, &with_options("a", &from("a"))), itself);
     let live = json!({"from": "a", "live": "true"});
     let refused = serve.call(CREATE, &with_options("b", &live));
     assert_eq!(refused, other("its live is unset, not true"));
@@ -108,6 +109,11 @@ fn the_same_call_again_is_success_also_when_the_original_is_gone() {
     serve.stop();
     let serve = setup.serve();
     assert_eq!(serve.call(CREATE, &with_options("b", &from("a"))), done());
+    // One that took the name of its original is what it says.
+    serve.remove("a");
+    serve.remove("b");
+    serve.ok("Dirvol.TrashRestore", r#"{"Entry":"b","Name":"a"}"#);
+    assert_eq!(serve.call(CREATE, &with_options("a", &from("a"))), done());
     serve.stop();
 }
 

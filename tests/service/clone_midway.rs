@@ -133,7 +133,7 @@ fn two_copies_never_wait_for_each_other() {
     // The other way round: `a` is there, and not made from `b`.
     let refused = midway.serve.call(CREATE, &with_options("a", &json!({"from": "b"})));
     let why = "volume a exists with other options: its from is unset, not b; ask for the same, or \
-               change it with 'dirvol set a'";
+               give another name";
     assert_eq!(refused, failed(409, why));
     let none = failed(404, "volume c: there is no volume b to copy");
     assert_eq!(midway.serve.call(CREATE, &with_options("c", &json!({"from": "b"}))), none);

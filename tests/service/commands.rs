@@ -88,7 +88,7 @@ fn the_life_of_a_volume_is_told_as_tables() {
         said(&serve, "trash restore db"),
         "db is restored, with its bytes, owner and options.\n\
          Labels are Docker's own and are not kept in the trash. If it had some, bring them back,\n\
-         before its next use, with\n  \
+         before anything uses or inspects it, with\n  \
          docker volume create -d dirvol -o mode=0750 -o retain=7days --label KEY=VALUE db\n"
     );
     said(&serve, "rm db");
@@ -106,7 +106,10 @@ fn the_life_of_a_volume_is_told_as_tables() {
     said(&serve, "create other -o retain=1day12h");
     said(&serve, "rm long other");
     said(&serve, "trash purge --all");
-    said(&serve, "create scratch -o retain=0");
+    said(&serve, "create scratch -o retain=0 -o size=0");
+    let told = said(&serve, "ls");
+    let limit = told.lines().last().and_then(|line| line.split_whitespace().nth(1));
+    assert_eq!(limit, Some("-"), "no limit is no limit: {told}");
     assert_eq!(said(&serve, "rm scratch"), "scratch: deleted for good\n");
     assert_eq!(swept_listing(&setup.root()), root_with([]));
     serve.stop();

@@ -112,7 +112,7 @@ fn a_directory_is_a_volume_where_it_is_and_is_never_changed() {
     let why = |difference: &str| {
         format!(
             "volume db exists with other options: its path is {difference}; ask for the same, or \
-             change it with 'dirvol set db'"
+             give another name"
         )
     };
     let differs = [
@@ -196,7 +196,7 @@ fn what_cannot_be_a_volume_is_refused_with_the_reason_and_nothing_is_changed() {
              a --bind-root of the driver"
                 .into(),
         ),
-        (json!({"path": at("/none")}), placed(format!("{} is missing", at("/none")))),
+        (json!({"path": at("/none")}), placed(format!("{} is missing: make it, or mount its disk", at("/none")))),
         (json!({"path": at("/file")}), placed(format!("{} is not a directory", at("/file")))),
         (
             json!({"path": at("/link")}),

@@ -28,6 +28,7 @@ fn a_directory_that_is_gone_is_told_of_and_back_it_is_used_again() {
     let told = |serve: &Serve, why: &str| {
         let mount = serve.call("VolumeDriver.Mount", &with_id("db", "x"));
         assert_eq!(mount, failed(500, &unusable(why)));
+        assert_eq!(serve.call("Dirvol.Usage", &named("db")), failed(500, &unusable(why)));
         let all: Value = serde_json::from_str(&serve.ok("Dirvol.List", "{}")).unwrap();
         assert_eq!(all["Volumes"][0]["Health"], format!("damaged: {why}"));
         assert_eq!(all["Volumes"][0]["Mountpoint"], json!(pg));
