@@ -7,7 +7,11 @@ PREFIX ?= /usr/local
 BINARY = target/$(TARGET)/release/dirvol
 
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
-STATIC = RUSTFLAGS="-C target-feature=+crt-static $$($(PACKED))" $(CARGO)
+STATIC = RUSTFLAGS="-C target-feature=+crt-static $(INLINE) $$($(PACKED))" $(CARGO)
+
+# What is marked #[inline] is copied into its callers where it is as small as whatever else
+# is, and not up to LLVM's 325, which holds even where it optimises for size: 140 kB less.
+INLINE = -C llvm-args=-inlinehint-threshold=50
 
 # Relocations in their packed form (RELR) are 94 kB less. A binary applies its own, and
 # has learnt this form from glibc 2.36 (Debian 12); with an older one it would not start.

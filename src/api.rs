@@ -2,9 +2,13 @@
 //! command line writes and the driver reads, and back. `docs/protocol.md` is
 //! their contract. Times are RFC 3339 in UTC; options are as in a Create.
 
+mod adopt;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use adopt::{Adopt, Adopted, Phase};
 
 /// The header of an `Import` that has what other calls have in their body.
 pub const REQUEST: &str = "dirvol-request";

@@ -105,7 +105,8 @@ pub enum Command {
     /// the archive's './', unless an option states them. A leading '/' or './' of a path is
     /// taken off; nothing is written outside the volume. What is compressed goes through
     /// its own program, as in 'zcat FILE | dirvol import NAME -'. A directory is copied: its
-    /// files stay where they are.
+    /// files stay where they are. With --move it becomes the volume's own by a rename, at
+    /// once and as it is; it must lie on the root's file system.
     Import(client::Import),
     /// Write a volume as a tar archive
     ///

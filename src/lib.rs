@@ -18,3 +18,4 @@ pub mod api;
 pub mod archive;
 pub mod log;
 pub mod metrics;
+pub mod order;

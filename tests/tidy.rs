@@ -9,27 +9,28 @@ use clap::CommandFactory;
 use dirvol::metrics::{FileSystem, Now, Seen};
 
 /// What each room of `src/` may import from the others: always downwards.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("main", &["cli", "commands"]),
     (
         "commands",
         &[
-            "api", "cli", "client", "config", "doctor", "log", "metrics", "server", "store", "sys",
-            "volume",
+            "api", "cli", "client", "config", "doctor", "log", "metrics", "order", "server",
+            "store", "sys", "volume",
         ],
     ),
-    ("doctor", &["client", "store", "sys", "volume"]),
+    ("doctor", &["client", "order", "store", "sys", "volume"]),
     ("config", &["cli", "log", "store", "volume"]),
     ("server", &["api", "log", "metrics", "store", "volume"]),
     ("volume", &["archive", "store", "sys"]),
-    ("store", &["archive", "sys"]),
-    ("sys", &[]),
-    ("client", &[]),
+    ("store", &["archive", "order", "sys"]),
+    ("sys", &["order"]),
+    ("client", &["order"]),
     ("api", &[]),
     ("archive", &[]),
     ("cli", &[]),
     ("log", &[]),
     ("metrics", &[]),
+    ("order", &[]),
 ];
 
 /// A reader sees a file whole.

@@ -1,8 +1,10 @@
 //! What is thrown at the driver's readers: a function for each, which panics where
 //! what came of an input is not what must come of it. libFuzzer runs them by
-//! `fuzz_targets/`; `tests/hostile/replay.rs` runs them on the corpus, on any toolchain.
+//! `fuzz_targets/`; `tests/service/fuzzed.rs` runs them on the corpus, on any toolchain.
 //! A new target is a function here, a file in `fuzz_targets/`, a `[[bin]]`, a directory
 //! of seeds in `corpus/`, and a line in [`TARGETS`].
+
+mod tar;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,15 +16,18 @@ use dirvol::sys::mountinfo;
 use dirvol::volume::record::Record;
 use dirvol::volume::{Fixture, Options, VolumeName, size as sizes};
 
+pub use tar::tar;
+
 /// A target: its name, which its corpus has too, and the function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("mountinfo", mountinfo),
     ("options", options),
     ("record", record),
     ("size", size),
+    ("tar", tar),
     ("wire", wire),
 ];
 

@@ -9,7 +9,8 @@ use super::header::{
 use super::pax::Pax;
 use super::{BLOCK, Entry, Kind, Piece, Time};
 
-/// The longest pax header, or name, that is read.
+/// The most of pax headers and long names that is read for one entry, together with the
+/// headers that hold for all: they are in memory.
 const LONGEST: u64 = 1 << 20;
 
 /// How much of a file is handed on at a time.
@@ -43,8 +44,9 @@ pub struct Reader<'a> {
     /// What is still to be read of the last entry's data, and of its last block.
     pub(super) left: u64,
     padding: u64,
-    /// What holds for all entries that follow.
+    /// What holds for all entries that follow, and how long that was.
     global: Pax,
+    global_size: u64,
     /// A key that was passed over although it says something of a file.
     lost: Option<String>,
 }
@@ -58,7 +60,15 @@ impl std::fmt::Debug for Reader<'_> {
 impl<'a> Reader<'a> {
     /// Begins to read an archive.
     pub fn new(from: &'a mut dyn Read) -> Self {
-        Self { from, at: 0, left: 0, padding: 0, global: Pax::default(), lost: None }
+        Self {
+            from,
+            at: 0,
+            left: 0,
+            padding: 0,
+            global: Pax::default(),
+            global_size: 0,
+            lost: None,
+        }
     }
 
     /// Returns what entries said that is not kept, if any did: the first key.
@@ -76,19 +86,23 @@ impl<'a> Reader<'a> {
         self.pass_over()?;
         let mut pax = self.global.clone();
         let (mut name, mut link) = (None, None);
+        let mut room = LONGEST - self.global_size;
         loop {
             let Some(header) = self.header()? else {
                 return self.end().map(|()| None);
             };
             match header[TYPE] {
-                b'x' | b'X' => pax.add(&self.long(&header)?).map_err(|why| self.bad(&why))?,
+                b'x' | b'X' => {
+                    pax.add(&self.long(&header, &mut room)?).map_err(|why| self.bad(&why))?
+                }
                 b'g' => {
-                    let records = self.long(&header)?;
+                    let records = self.long(&header, &mut room)?;
+                    self.global_size += records.len() as u64;
                     self.global.add(&records).map_err(|why| self.bad(&why))?;
                     pax.add(&records).map_err(|why| self.bad(&why))?;
                 }
-                b'L' => name = Some(terminated(self.long(&header)?)),
-                b'K' => link = Some(terminated(self.long(&header)?)),
+                b'L' => name = Some(terminated(self.long(&header, &mut room)?)),
+                b'K' => link = Some(terminated(self.long(&header, &mut room)?)),
                 // The name that GNU tar gave the whole archive.
                 b'V' => {}
                 _ => return self.described(&header, pax, name, link).map(Some),
@@ -213,11 +227,12 @@ impl<'a> Reader<'a> {
         Err(Error::Bad("this is not a tar archive".into()))
     }
 
-    /// Reads the data of a header that has some, whole.
-    fn long(&mut self, header: &Header) -> Result<Vec<u8>, Error> {
+    /// Reads the data of a header that has some, whole, where there is `room` for it.
+    fn long(&mut self, header: &Header, room: &mut u64) -> Result<Vec<u8>, Error> {
         let size = number(&header[SIZE]).and_then(|size| u64::try_from(size).ok());
-        let size = size.filter(|&size| size <= LONGEST);
+        let size = size.filter(|size| size <= room);
         let size = size.ok_or_else(|| self.bad("a pax header or a name is too long"))?;
+        *room -= size;
         let mut bytes = Vec::new();
         // It grows by what really comes.
         let read = self.from.take(size).read_to_end(&mut bytes).map_err(Error::Read)?;

@@ -132,6 +132,39 @@ fn what_is_no_archive_is_called_what_it_is() {
     }
 }
 
+#[test]
+fn what_is_remembered_of_an_entry_stays_bounded_however_many_headers_it_has() {
+    let value = vec![b'x'; 600 << 10];
+    let whole = |name: &str| {
+        let xattrs = vec![(name.into(), value.clone())];
+        written(&[Entry { xattrs, ..entry("a", Kind::Fifo) }])
+    };
+    // Without the entry's own block, and the two that end an archive.
+    let head = |name: &str| {
+        let bytes = whole(name);
+        bytes[..bytes.len() - 3 * BLOCK].to_vec()
+    };
+    let for_all = |name: &str| {
+        let mut bytes = head(name);
+        let block: &mut header::Header = (&mut bytes[..BLOCK]).try_into().unwrap();
+        block[header::TYPE] = b'g';
+        let sum = format!("{:06o}\0 ", header::checksum(block));
+        block[header::CHECKSUM].copy_from_slice(sum.as_bytes());
+        bytes
+    };
+    assert_eq!(read(&whole("user.a")).unwrap().len(), 1);
+    let at = head("user.a").len() + BLOCK;
+    let why = format!("at byte {at}: a pax header or a name is too long");
+    assert_eq!(refusal(&[head("user.a"), whole("user.b")].concat()), why);
+    assert_eq!(refusal(&[for_all("user.a"), whole("user.b")].concat()), why);
+    assert_eq!(refusal(&[for_all("user.a"), for_all("user.b")].concat()), why);
+    let between = written(&[entry("a", Kind::Fifo)]);
+    let between = &between[..between.len() - 2 * BLOCK];
+    let at = at + between.len();
+    let why = format!("at byte {at}: a pax header or a name is too long");
+    assert_eq!(refusal(&[&for_all("user.a"), between, &for_all("user.b")].concat()), why);
+}
+
 fn kind() -> impl Strategy<Value = Kind> {
     let path = proptest::collection::vec(1u8..=255, 1..300);
     let pieces = proptest::collection::vec((0u64..5000, 1u64..5000), 0..6);

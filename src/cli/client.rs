@@ -293,6 +293,10 @@ pub struct Import {
     #[arg(value_name = "FILE|DIR|-")]
     pub from: PathBuf,
 
+    /// Move the directory into the root instead of copying it: a rename, on its file system
+    #[arg(long = "move")]
+    pub move_in: bool,
+
     /// An option of the volume, such as size=10G; may be repeated
     #[arg(short, long, value_name = "K=V")]
     pub opt: Vec<String>,

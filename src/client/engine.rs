@@ -1,7 +1,6 @@
 //! What engines know and the driver does not: which volumes the containers need
 //! that do not run.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Error, LIMIT, send};
+use crate::order;
 
 /// Where engines listen; Podman has Docker's calls too.
 const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
@@ -70,12 +70,14 @@ pub struct Own {
 /// # Errors
 /// One cannot be asked: what it needs is not known then.
 pub fn needed() -> Result<Option<Vec<String>>, Error> {
-    let mut names = BTreeSet::new();
+    let mut names = Vec::new();
     let sockets = sockets(NEEDED)?;
     for socket in &sockets {
         names.extend(ask(socket)?);
     }
-    Ok((!sockets.is_empty()).then(|| names.into_iter().collect()))
+    order::sort(&mut names, Ord::cmp);
+    names.dedup();
+    Ok((!sockets.is_empty()).then_some(names))
 }
 
 /// Returns the volumes of the driver `local` of every engine, as [`needed`] finds

@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::order;
 use exchange::{Body, exchange, reactor, read_answer, request};
 
 /// Where engines look for plugins.
@@ -108,7 +109,7 @@ impl Client {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(request).expect("a request has only text and numbers");
-        understood(method, &self.call(method, body)?)
+        understood(method, self.call(method, body)?)
     }
 
     /// Sends `body` to a method as it is, and returns the answer as it is.
@@ -117,7 +118,8 @@ impl Client {
     /// Nobody answers.
     pub fn call(&self, method: &str, body: Vec<u8>) -> Result<Answer, Error> {
         let limit = match method {
-            "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge" | "Dirvol.Usage" => LONG_LIMIT,
+            "Dirvol.Adopt" | "Dirvol.Clone" | "Dirvol.Prune" | "Dirvol.TrashPurge"
+            | "Dirvol.Usage" => LONG_LIMIT,
             _ => LIMIT,
         };
         let sent = send(&self.socket, &Method::POST, &format!("/{method}"), body, limit);
@@ -126,25 +128,34 @@ impl Client {
 }
 
 /// Reads an answer that is a success, or says what the driver says is wrong.
-fn understood<T: DeserializeOwned>(method: &str, answer: &Answer) -> Result<T, Error> {
+fn understood<T: DeserializeOwned>(method: &str, answer: Answer) -> Result<T, Error> {
+    let answer = succeeded(method, answer)?;
+    serde_json::from_slice(&answer.body).map_err(|error| strange(method, &answer, &error))
+}
+
+/// Passes on an answer that is a success, or says what the driver says is wrong.
+fn succeeded(method: &str, answer: Answer) -> Result<Answer, Error> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Failed {
         err: String,
     }
-    let strange = |error: serde_json::Error| {
-        let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
-        let status = answer.status;
-        Error::Failed(format!(
-            "{method} was answered with status {status} and {text:.200}: {error}; is it another \
-             version of dirvol?"
-        ))
-    };
     if answer.status == StatusCode::OK.as_u16() {
-        return serde_json::from_slice(&answer.body).map_err(strange);
+        return Ok(answer);
     }
-    let failed: Failed = serde_json::from_slice(&answer.body).map_err(strange)?;
+    let failed: Failed =
+        serde_json::from_slice(&answer.body).map_err(|error| strange(method, &answer, &error))?;
     Err(Error::Failed(failed.err))
+}
+
+/// What is said of an answer that is not understood.
+fn strange(method: &str, answer: &Answer, error: &serde_json::Error) -> Error {
+    let text = String::from_utf8_lossy(&answer.body).escape_debug().to_string();
+    let status = answer.status;
+    Error::Failed(format!(
+        "{method} was answered with status {status} and {text:.200}: {error}; is it another \
+         version of dirvol?"
+    ))
 }
 
 /// Adds to what cannot be reached what to do about it.
@@ -180,7 +191,7 @@ fn below_plugins() -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    below.sort();
+    order::sort(&mut below, Ord::cmp);
     Ok(below)
 }
 

@@ -75,7 +75,7 @@ impl Client {
             }
             read_answer(&self.socket, response?).await
         };
-        super::understood(method, &reactor()?.block_on(exchange).map_err(super::cured)?)
+        super::understood(method, reactor()?.block_on(exchange).map_err(super::cured)?)
     }
 
     /// Calls a method that is answered with an archive, and writes that to `to`. Returns
@@ -104,7 +104,7 @@ impl Client {
                 let response = exchange::exchange(&self.socket, request).await?;
                 if response.status() != StatusCode::OK {
                     let answer = read_answer(&self.socket, response).await?;
-                    return super::understood(method, &answer);
+                    return super::understood(method, answer);
                 }
                 archive(response, trailer, to).await
             };

@@ -1,6 +1,5 @@
 //! `dirvol du [NAME]...`
 
-use std::cmp::Reverse;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -10,6 +9,7 @@ use super::output::{bar, harmless, show, table_with_numbers};
 use super::{Failure, ask};
 use crate::api;
 use crate::cli::client::Du;
+use crate::order;
 use crate::volume::size;
 
 /// What was counted.
@@ -70,7 +70,7 @@ pub fn du(socket: Option<PathBuf>, args: Du) -> Result<(), Failure> {
     if counted.volumes.is_empty() && !failures.is_empty() {
         return Failure::of_many(failures);
     }
-    counted.volumes.sort_by_key(|volume| Reverse(volume.bytes));
+    order::sort(&mut counted.volumes, |a, b| b.bytes.cmp(&a.bytes));
     show(format, &counted, |counted| {
         let row = |name: &str, bytes, apparent, inodes: u64| {
             [name.to_owned(), size::about(bytes), size::about(apparent), inodes.to_string()]

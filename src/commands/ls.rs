@@ -1,6 +1,5 @@
 //! `dirvol ls`, `dirvol inspect NAME`, `dirvol holders NAME`
 
-use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use super::output::{bar, known, show, table, table_with_numbers};
 use super::{Failure, ask};
 use crate::api;
 use crate::cli::client::{Ls, One, Sort};
+use crate::order;
 use crate::volume::size;
 
 /// Lists the volumes.
@@ -23,8 +23,8 @@ pub fn ls(socket: Option<PathBuf>, args: Ls) -> Result<(), Failure> {
     match args.sort {
         Sort::Name => {}
         // What is not known comes last.
-        Sort::Used => answer.volumes.sort_by_key(|volume| Reverse(volume.used_bytes)),
-        Sort::Age => answer.volumes.sort_by(|a, b| {
+        Sort::Used => order::sort(&mut answer.volumes, |a, b| b.used_bytes.cmp(&a.used_bytes)),
+        Sort::Age => order::sort(&mut answer.volumes, |a, b| {
             let times = (a.created_at.as_ref(), b.created_at.as_ref());
             times.0.is_none().cmp(&times.1.is_none()).then(times.0.cmp(&times.1))
         }),

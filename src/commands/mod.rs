@@ -1,5 +1,6 @@
 //! The commands, one file for each kind.
 
+mod adopt;
 mod archive;
 mod call;
 mod change;
@@ -84,6 +85,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Holders(args) => ls::holders(socket, args),
         Command::Du(args) => du::du(socket, args),
         Command::Set(args) => change::set(socket, args),
+        Command::Import(args) if args.move_in => adopt::adopt(socket, args),
         Command::Import(args) => archive::import(socket, args),
         Command::Export(args) => archive::export(socket, args),
         Command::Prune(args) => prune::prune(socket, args),

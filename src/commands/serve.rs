@@ -239,6 +239,12 @@ fn collect_garbage(app: &App) {
             }
         }
     }
+    for volume in report.adopted {
+        tracing::info!(volume = volume.as_str(), "made of the directory that was moved in");
+    }
+    for stuck in report.stuck {
+        tracing::warn!("{stuck}");
+    }
     for failed in report.failed {
         tracing::warn!("cannot delete from the trash: {failed}");
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Failure;
-use crate::server::App;
+use crate::server::{App, task};
 use crate::sys::notify::{self, Notify};
 use crate::sys::socket;
 
@@ -73,9 +73,9 @@ impl Told {
                 return None;
             }
         };
-        let status = tokio::spawn(tell_status(Arc::clone(&notify), Arc::clone(app)));
+        let status = task(tell_status(Arc::clone(&notify), Arc::clone(app)));
         if let Some(every) = notify::watchdog() {
-            tokio::spawn(beat(Arc::clone(&notify), every / 2));
+            task(beat(Arc::clone(&notify), every / 2));
         }
         Some(Self { notify, status })
     }

@@ -10,8 +10,9 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{HEALTH, LEFTOVERS, PERMISSIONS, ROOT, Report, SELINUX, SPACE, Subject};
-use crate::store::{Amount, FileName, OpenError, ReadOnly, Remembered, State};
+use crate::store::{Amount, FileName, OpenError, ReadOnly, Remembered, State, layout};
 use crate::sys::selinux::{self, CONTAINER_FILE, Mode};
+use crate::volume::adopt::PATIENCE;
 use crate::volume::collect::{has_few_inodes, is_low};
 use crate::volume::{Health, Volume, VolumeName};
 
@@ -269,6 +270,29 @@ fn place(name: &VolumeName, path: &Path, report: &mut Report) {
     }
 }
 
+/// Looks for directories that were moved in and are no volumes yet.
+fn moved_in(
+    subject: &Subject,
+    root: &ReadOnly,
+    served: bool,
+    report: &mut Report,
+) -> crate::store::Result<()> {
+    for (token, entry) in root.adopting()?.into_iter().filter(|(_, entry)| entry.has_data) {
+        let recent = entry.changed.and_then(|changed| changed.elapsed().ok());
+        if served && recent.is_none_or(|age| age < PATIENCE) {
+            continue;
+        }
+        let data = layout::data_in(&layout::adopting(&subject.root, &token));
+        let data = data.display();
+        let cure = match served {
+            false => "start the driver: it makes a volume of it".to_owned(),
+            true => format!("see the driver's log, or move it away: mv {data} ELSEWHERE"),
+        };
+        report.find(LEFTOVERS, &data, "it was moved in, and is no volume yet", cure);
+    }
+    Ok(())
+}
+
 fn counted(volumes: usize) -> String {
     if volumes == 1 { "1 volume read".into() } else { format!("{volumes} volumes read") }
 }
@@ -293,6 +317,7 @@ fn leftovers(
         let cure = "start the driver: it deletes them";
         report.find(LEFTOVERS, &subject.root.display(), finding, cure);
     }
+    moved_in(subject, root, served, report)?;
     // A volume that was made or removed meanwhile is not in both.
     let still: HashSet<FileName> =
         State::remembered(&subject.state_dir)?.seen.into_iter().collect();

@@ -9,7 +9,6 @@ mod disk;
 mod serving;
 mod units;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -144,7 +143,6 @@ pub fn examine(subject: &Subject) -> Report {
 /// Looks for volumes of an engine's own that have the name of one of ours: containers
 /// get those.
 fn engines(ours: &[VolumeName], report: &mut Report) {
-    let ours: HashSet<&str> = ours.iter().map(VolumeName::as_str).collect();
     let asked = engine::own(LIMIT);
     if asked.is_empty() {
         report.saw(ENGINES, "none listens where engines do");
@@ -162,7 +160,7 @@ fn engines(ours: &[VolumeName], report: &mut Report) {
             ENGINES,
             format!("{} has {} local volumes", own.socket.display(), own.names.len()),
         );
-        for name in own.names.iter().filter(|name| ours.contains(name.as_str())) {
+        for name in own.names.iter().filter(|name| ours.iter().any(|ours| ours.as_str() == *name)) {
             let finding = format!(
                 "the engine at {} has a local volume of that name, which containers get instead",
                 own.socket.display()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{LIMIT, LOCK, Report, SOCKETS};
 use crate::client::listening::{self, Listener};
+use crate::order;
 use crate::sys::{process, socket};
 
 /// The socket that engines are to use, and who was found there.
@@ -41,7 +42,7 @@ pub fn look(own: &Path, report: &mut Report) -> Sockets {
         judge(path, &found, report);
     }
     let mut directories: Vec<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
-    directories.sort_unstable();
+    order::sort(&mut directories, Ord::cmp);
     directories.dedup();
     for directory in directories {
         // One that is missing is made by the driver, for its user alone.

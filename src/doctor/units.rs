@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Report, UNITS};
+use crate::order;
 
 /// The engine's unit. It asks for its volumes before it is started, and the driver
 /// would wait for it meanwhile.
@@ -81,6 +82,6 @@ fn is_enabled(dirs: &[PathBuf], unit: &str) -> bool {
 fn paths_in(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
+    order::sort(&mut paths, Ord::cmp);
     paths
 }

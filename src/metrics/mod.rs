@@ -31,6 +31,8 @@ pub enum Endpoint {
     List,
     /// `/VolumeDriver.Capabilities`
     Capabilities,
+    /// `/Dirvol.Adopt`
+    DirvolAdopt,
     /// `/Dirvol.Clone`
     DirvolClone,
     /// `/Dirvol.List`
@@ -72,7 +74,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 23] = [
+const ENDPOINTS: [(Endpoint, &str); 24] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -82,6 +84,7 @@ const ENDPOINTS: [(Endpoint, &str); 23] = [
     (Endpoint::Get, "get"),
     (Endpoint::List, "list"),
     (Endpoint::Capabilities, "capabilities"),
+    (Endpoint::DirvolAdopt, "dirvol_adopt"),
     (Endpoint::DirvolClone, "dirvol_clone"),
     (Endpoint::DirvolList, "dirvol_list"),
     (Endpoint::DirvolHolders, "dirvol_holders"),
@@ -116,7 +119,11 @@ impl Endpoint {
     pub fn changes(self) -> bool {
         match self {
             Self::Create | Self::Remove | Self::Mount | Self::Unmount => true,
-            Self::DirvolClone | Self::DirvolRemove | Self::DirvolSet | Self::DirvolPrune => true,
+            Self::DirvolAdopt
+            | Self::DirvolClone
+            | Self::DirvolRemove
+            | Self::DirvolSet
+            | Self::DirvolPrune => true,
             Self::DirvolImport | Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
             Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,

@@ -38,7 +38,7 @@ const IDLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// An operation that tells its result by itself. As one type, all of them share the
 /// code that waits for them.
-type Operation = Box<dyn FnOnce(&Driver) + Send>;
+pub(super) type Operation = Box<dyn FnOnce(&Driver) + Send>;
 
 /// The driver, and what the server keeps beside it.
 #[derive(Debug)]
@@ -126,7 +126,8 @@ impl App {
         drop(self.spawn(slot, Box::new(operation)));
     }
 
-    fn spawn(&self, slot: OwnedSemaphorePermit, operation: Operation) -> JoinHandle<()> {
+    /// Runs `operation` on the blocking pool, and gives `slot` free when it has ended.
+    pub(super) fn spawn(&self, slot: OwnedSemaphorePermit, operation: Operation) -> JoinHandle<()> {
         let driver = Arc::clone(&self.driver);
         spawn_blocking(move || {
             operation(&driver);
@@ -187,7 +188,7 @@ impl App {
 
 /// Makes an operation of one that returns, and what returns its result when it has
 /// ended.
-fn telling<T: Send + 'static>(
+pub(super) fn telling<T: Send + 'static>(
     operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
 ) -> (Operation, impl FnOnce() -> Result<T, Failure>) {
     let (tell, mut told) = oneshot::channel();

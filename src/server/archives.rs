@@ -7,18 +7,18 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::app::SLOT_WAIT;
+use super::app::{SLOT_WAIT, telling};
 use super::body::bad;
 use super::connection::SLOW;
 use super::reply::{Failure, Reply};
 use super::routes::{Call, SHORT_LIMIT};
 use super::stream::{receiving, sending};
+use super::task;
 use super::verbs::{options, success};
 use crate::api::{self, LEFT_OUT, REQUEST};
-use crate::volume::{Error, VolumeName};
+use crate::volume::{Driver, Error, VolumeName};
 
 impl Call<'_> {
     /// Makes a volume of the archive that is the request's body.
@@ -28,7 +28,11 @@ impl Call<'_> {
         if !body.is_end_stream() {
             // Who still sends must be able to read the answer: a socket that is closed
             // with unread bytes in it takes the answer along.
-            tokio::spawn(timeout(SLOW, async move { while body.frame().await.is_some() {} }));
+            task(async move {
+                let rest = async { while body.frame().await.is_some() {} };
+                // Ignoring: the answer is known, whether or not all of it came.
+                let _late = timeout(SLOW, rest).await;
+            });
         }
         done.unwrap_or_else(Reply::Failed)
     }
@@ -49,16 +53,14 @@ impl Call<'_> {
         let options = options(&name, &request.opts, self.app.driver.fixture())?;
         let slot = self.stream_slot().await?;
         let (parts, mut archive) = receiving();
-        let (driver, wanted) = (Arc::clone(&self.app.driver), name.clone());
-        let importing = spawn_blocking(move || {
-            let imported = driver.import(&wanted, &options, &mut archive);
-            drop(slot);
-            imported
-        });
+        let wanted = name.clone();
+        let (import, told) = telling(move |driver| driver.import(&wanted, &options, &mut archive));
+        let importing = self.app.spawn(slot, import);
         parts.pass(body, self.app).await;
-        let imported = importing.await.map_err(|panic| Failure::Panicked(panic.to_string()))??;
+        importing.await.map_err(|panic| Failure::Panicked(panic.to_string()))?;
+        let imported = told()?;
         self.note = Some(format!("imported: {} files, {} bytes", imported.files, imported.bytes));
-        success(api::Imported {
+        success(&api::Imported {
             mountpoint: self.app.driver.mountpoint(&name).display().to_string(),
             name: name.to_string(),
             files: imported.files,
@@ -74,9 +76,8 @@ impl Call<'_> {
         let (app, op) = (Arc::clone(self.app), self.endpoint.as_str());
         let (mut sending, sent) = sending(&app);
         let (ready, begun) = oneshot::channel();
-        let exporting = spawn_blocking(move || {
-            let _slot = slot;
-            let export = match app.driver.export(&name, request.live) {
+        let export = move |driver: &Driver| {
+            let export = match driver.export(&name, request.live) {
                 Ok(export) => export,
                 // Ignoring: who asked has gone.
                 Err(error) => return drop(ready.send(Err(error))),
@@ -84,7 +85,7 @@ impl Call<'_> {
             if ready.send(Ok(())).is_err() {
                 return;
             }
-            let exported = export.write(&app.driver, &mut sending);
+            let exported = export.write(driver, &mut sending);
             let volume = name.as_str();
             match exported {
                 Ok(moved) => {
@@ -105,7 +106,8 @@ impl Call<'_> {
                     app.metrics.count_error(Failure::from(error).kind());
                 }
             }
-        });
+        };
+        let exporting = self.app.spawn(slot, Box::new(export));
         match timeout(SHORT_LIMIT, begun).await {
             Ok(Ok(Ok(()))) => Ok(Reply::Archive(sent)),
             Ok(Ok(Err(error))) => Err(error.into()),

@@ -14,7 +14,7 @@ use crate::volume::{Error, Fixture, VolumeName};
 
 /// How long a copy may take that a person waits for: somewhat less than the command line
 /// does.
-const LIMIT: Duration = Duration::from_secs(3500);
+pub(super) const LIMIT: Duration = Duration::from_secs(3500);
 
 impl Call<'_> {
     pub(super) async fn clone_volume(&mut self, request: api::Clone) -> Result<Reply, Failure> {
@@ -46,13 +46,13 @@ impl Call<'_> {
             }
             Created::Existing | Created::New => self.note = Some("it was there already".into()),
         }
-        success(answer)
+        success(&answer)
     }
 
     pub(super) fn progress(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.named(name)?;
         let copying = self.app.driver.copying(&name);
-        success(copying.map_or_else(api::Progress::default, |copying| api::Progress {
+        success(&copying.map_or_else(api::Progress::default, |copying| api::Progress {
             copying: true,
             files: copying.progress.files.load(Ordering::Relaxed),
             bytes: copying.progress.bytes.load(Ordering::Relaxed),

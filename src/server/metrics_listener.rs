@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::ACCEPT_REST;
 use super::app::App;
 use super::connection::{self, Answers, SLOW, Stream, drained};
 use super::reply::response;
 use super::scrape;
 use super::stream::Body;
+use super::{ACCEPT_REST, task};
 
 /// How many connections there are at a time; the next waits for one to end.
 const CONNECTIONS: usize = 32;
@@ -49,7 +49,7 @@ pub(super) async fn serve(
             Ok((slot, stream)) => {
                 let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
                 let running = app.activity.begin();
-                tokio::spawn(async move {
+                task(async move {
                     // Ignoring the time that was up: who is that slow is left.
                     let _late =
                         timeout(SLOW, connection::serve(stream, Answers::Metrics, app, draining))

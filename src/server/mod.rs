@@ -13,6 +13,7 @@
 //! See [`serve`].
 
 mod activity;
+mod adopt;
 pub mod app;
 mod archives;
 mod body;
@@ -30,10 +31,12 @@ mod verbs;
 mod wire;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 pub use app::App;
 pub use hear::{Heard, hear};
@@ -65,7 +68,7 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
     let (alive, mut ended) = mpsc::channel::<()>(1);
     let spawn = |stream: Stream| {
         let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
-        tokio::spawn(async move {
+        task(async move {
             connection::serve(stream, Answers::Calls, app, draining).await;
             drop(alive);
         });
@@ -73,7 +76,7 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
 
     for listener in listeners.take_metrics() {
         let (app, draining, alive) = (Arc::clone(&app), draining.clone(), alive.clone());
-        tokio::spawn(metrics_listener::serve(listener, app, draining, alive));
+        task(metrics_listener::serve(listener, app, draining, alive));
     }
 
     tokio::pin!(shutdown);
@@ -101,4 +104,10 @@ pub async fn serve(mut listeners: Listeners, app: Arc<App>, shutdown: impl Futur
     if tokio::time::timeout(DRAIN_LIMIT, ended.recv()).await.is_err() {
         tracing::warn!("exiting with requests that the disk did not answer");
     }
+}
+
+/// Starts a task. As one type, all of them share the code that runs them.
+pub fn task(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
+    tokio::spawn(task)
 }

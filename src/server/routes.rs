@@ -36,7 +36,7 @@ pub(super) const SHORT_LIMIT: Duration = Duration::from_secs(50);
 /// How long a Create and a Mount may take: dockerd gives up after 120 s.
 const LONG_LIMIT: Duration = Duration::from_secs(110);
 
-/// How often a Get looks whether the root is back.
+/// How often a Get looks whether the root is back, and a Create whether a copy is whole.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Answers a request, or returns `None` where the connection is to be closed.
@@ -90,6 +90,7 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
         "/VolumeDriver.Get" => Endpoint::Get,
         "/VolumeDriver.List" => Endpoint::List,
         "/VolumeDriver.Capabilities" => Endpoint::Capabilities,
+        "/Dirvol.Adopt" => Endpoint::DirvolAdopt,
         "/Dirvol.Clone" => Endpoint::DirvolClone,
         "/Dirvol.List" => Endpoint::DirvolList,
         "/Dirvol.Holders" => Endpoint::DirvolHolders,
@@ -195,10 +196,20 @@ impl Call<'_> {
         name: VolumeName,
         options: Options,
     ) -> Result<Created, Failure> {
+        // Who asks again waits here for the end of the copy. Each in a slot of his own,
+        // they would keep it from other volumes.
+        let started = Instant::now();
+        while self.app.driver.copying(&name).is_some() {
+            if started.elapsed() >= limit {
+                return Err(Failure::Copying(name.to_string(), limit));
+            }
+            sleep(RETRY).await;
+        }
         let copied = options.from.is_some().then(|| name.to_string());
+        let left = limit.saturating_sub(started.elapsed());
         let create = move |driver: &Driver| driver.create(&name, &options);
-        match (self.app.on_disk(limit, create).await, copied) {
-            (Err(Failure::Slow(limit)), Some(name)) => Err(Failure::Copying(name, limit)),
+        match (self.app.on_disk(left, create).await, copied) {
+            (Err(Failure::Slow(_)), Some(name)) => Err(Failure::Copying(name, limit)),
             (created, _) => created,
         }
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::{Response, StatusCode};
 use serde_json::json;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::app::App;
+use super::app::{App, telling};
 use super::reply::response;
 use super::stream::Body;
 use crate::log;
@@ -66,13 +65,10 @@ async fn look(app: &App) -> Option<Survey> {
             Err(_) if app.driver.unavailable().is_some() => return None,
             Err(_) => Arc::clone(&app.looking).acquire_owned().await.ok()?,
         };
-        let (driver, limit) = (Arc::clone(&app.driver), app.metrics_volumes);
-        let survey = spawn_blocking(move || {
-            let survey = driver.survey(limit);
-            drop(looking);
-            survey
-        });
-        survey.await.ok()?.ok()
+        let limit = app.metrics_volumes;
+        let (survey, told) = telling(move |driver| driver.survey(limit));
+        app.spawn(looking, survey).await.ok()?;
+        told().ok()
     };
     timeout(LOOK_LIMIT, look).await.ok().flatten()
 }

@@ -37,6 +37,6 @@ impl Call<'_> {
             held
         });
         let held = walking.await?;
-        success(api::Usage { bytes: held.bytes, apparent: held.apparent, inodes: held.inodes })
+        success(&api::Usage { bytes: held.bytes, apparent: held.apparent, inodes: held.inodes })
     }
 }

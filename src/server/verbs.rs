@@ -19,15 +19,6 @@ use crate::volume::trash::{Entry, Which};
 use crate::volume::value::duration;
 use crate::volume::{Driver, Error, Fixture, Options, VolumeName};
 
-/// Success, with the empty `Err` of the protocol.
-#[derive(Serialize)]
-struct Success<T> {
-    #[serde(flatten)]
-    answer: T,
-    #[serde(rename = "Err")]
-    err: &'static str,
-}
-
 impl Call<'_> {
     /// Answers a call of ours.
     pub(super) async fn verb(&mut self, body: Incoming) -> Result<Reply, Failure> {
@@ -37,6 +28,7 @@ impl Call<'_> {
                 let api::Nothing {} = body.parse()?;
                 self.list_all().await
             }
+            Endpoint::DirvolAdopt => self.adopt(body.parse()?).await,
             Endpoint::DirvolClone => self.clone_volume(body.parse()?).await,
             Endpoint::DirvolProgress => {
                 let request: api::Named = body.parse()?;
@@ -77,7 +69,7 @@ impl Call<'_> {
             used_bytes: one.holds.map(|holds| holds.bytes),
             used_inodes: one.holds.and_then(|holds| holds.inodes),
         };
-        success(api::Volumes { volumes: all.into_iter().map(volume).collect() })
+        success(&api::Volumes { volumes: all.into_iter().map(volume).collect() })
     }
 
     async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
@@ -96,7 +88,7 @@ impl Call<'_> {
             count: holder.count,
             since: humantime::format_rfc3339_seconds(holder.since).to_string(),
         });
-        success(api::Holders { mounts: mounts.collect(), mount_ids: ids.collect() })
+        success(&api::Holders { mounts: mounts.collect(), mount_ids: ids.collect() })
     }
 
     /// Removes a volume as Docker does, and says where it went. That there is none
@@ -110,7 +102,7 @@ impl Call<'_> {
         }
         self.note = Some(told(&removed));
         let space_is_low = matches!(removed, Removed::Kept { space_is_low: true, .. });
-        success(api::Removed { space_is_low, ..described(&name, None, &Fate::Removed(removed)) })
+        success(&api::Removed { space_is_low, ..described(&name, None, &Fate::Removed(removed)) })
     }
 
     async fn set(&mut self, request: api::Set) -> Result<Reply, Failure> {
@@ -122,7 +114,7 @@ impl Call<'_> {
         let changed: Vec<&str> = request.opts.keys().map(String::as_str).collect();
         self.note = Some(format!("set: {}", changed.join(", ")));
         let set = self.app.on_disk(SHORT_LIMIT, move |driver| driver.set(&name, &options)).await?;
-        success(api::InForce { options: set.to_map() })
+        success(&api::InForce { options: set.to_map() })
     }
 
     async fn prune(&mut self, request: api::Prune) -> Result<Reply, Failure> {
@@ -159,7 +151,7 @@ impl Call<'_> {
         }
         let what = if dry_run { "would be removed" } else { "removed" };
         self.note = Some(format!("{} {what}", answer.removed.len()));
-        success(answer)
+        success(&answer)
     }
 
     async fn trash(&self) -> Result<Reply, Failure> {
@@ -175,7 +167,7 @@ impl Call<'_> {
             },
             options: entry.record.ok().map(|record| record.stated.to_map()),
         };
-        success(api::Trash { entries: entries.into_iter().map(entry).collect() })
+        success(&api::Trash { entries: entries.into_iter().map(entry).collect() })
     }
 
     async fn restore(&mut self, request: api::TrashRestore) -> Result<Reply, Failure> {
@@ -192,7 +184,7 @@ impl Call<'_> {
         self.name = volume.name.to_string();
         self.note = Some(format!("restored from the trash: {}", request.entry.escape_debug()));
         let stated = volume.record.as_ref().map(|record| record.stated.to_map());
-        success(api::Restored {
+        success(&api::Restored {
             mountpoint: self.app.driver.mountpoint_of(&volume).display().to_string(),
             name: volume.name.to_string(),
             health: volume.health.to_string(),
@@ -224,7 +216,7 @@ impl Call<'_> {
             }
         }
         self.note = Some(format!("{} purged", answer.purged.len()));
-        success(answer)
+        success(&answer)
     }
 
     /// Returns the name of a volume that may exist.
@@ -280,8 +272,20 @@ pub(super) fn options(
         .map_err(|error| Error::BadOption(name.to_string(), error).into())
 }
 
-pub(super) fn success(answer: impl Serialize) -> Result<Reply, Failure> {
-    Ok(Reply::json(&Success { answer, err: "" }))
+/// Answers with success: with the members of `answer`, which has some, and with the
+/// empty `Err` of the protocol.
+pub(super) fn success(answer: &impl Serialize) -> Result<Reply, Failure> {
+    let answer = serde_json::to_vec(answer).expect("an answer has only text and numbers");
+    Ok(Reply::Answer(succeeded(answer)))
+}
+
+/// Puts `Err` behind the other members. For serde to do it, each answer had to be
+/// written in a second way.
+fn succeeded(mut object: Vec<u8>) -> Vec<u8> {
+    let end = object.pop();
+    debug_assert_eq!(end, Some(b'}'), "an answer is an object");
+    object.extend_from_slice(b",\"Err\":\"\"}");
+    object
 }
 
 /// Returns a time as RFC 3339 has it, which ends with the year 9999.

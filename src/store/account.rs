@@ -114,7 +114,7 @@ impl Account {
 }
 
 /// Puts the directory `top` and all below it into `project`. What is no directory
-/// and no regular file has no bytes to count, and stays.
+/// and no regular file has no bytes to count, and stays. Project 0 takes them out of any.
 pub(super) fn enroll_tree(top: &Dir, project: u32) -> Result<()> {
     let mut at = Descent::new(top.try_clone()?)?;
     let mut below = vec![enroll_dir(at.here(), project)?];
@@ -138,7 +138,7 @@ pub(super) fn enroll_tree(top: &Dir, project: u32) -> Result<()> {
 /// Puts the directory `dir` and the files in it into `project`, and returns the names of
 /// the directories in it.
 fn enroll_dir(dir: &Dir, project: u32) -> Result<Vec<CString>> {
-    dir.set_project(project, true)?;
+    dir.set_project(project, project != 0)?;
     let mut dirs = Vec::new();
     dir.each(|name, kind| match kind {
         Kind::Dir => {
@@ -153,10 +153,10 @@ fn enroll_dir(dir: &Dir, project: u32) -> Result<Vec<CString>> {
     Ok(dirs)
 }
 
-/// Returns whether something went in the meantime, or another file system is mounted
-/// there.
+/// Returns whether something went or became a link in the meantime, or another file
+/// system is mounted there.
 fn is_not_ours(error: &Error) -> bool {
-    matches!(error.errno(), Some(Errno::ENOENT | Errno::EXDEV))
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV))
 }
 
 fn enroll_file(dir: &Dir, name: &CStr, project: u32) -> Result<()> {
@@ -169,9 +169,9 @@ fn enroll_file(dir: &Dir, name: &CStr, project: u32) -> Result<()> {
 }
 
 impl Dir {
-    pub(super) fn set_project(&self, project: u32, is_dir: bool) -> Result<()> {
+    pub(super) fn set_project(&self, project: u32, inherit: bool) -> Result<()> {
         self.step("fssetxattr", "")?;
-        quota::set_project(self.as_fd(), project, is_dir).map_err(|error| failed(self, error))
+        quota::set_project(self.as_fd(), project, inherit).map_err(|error| failed(self, error))
     }
 
     fn limit_project(&self, project: u32, limit: Amount) -> Result<()> {

@@ -14,8 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat, fstatat};
 
+use super::bytes::reopen;
 use super::error::{Error, Result};
 use super::layout::FileName;
+use super::node::stat;
 use super::verbs::Probe;
 
 /// A directory that is held open, with the path by which it was reached, for
@@ -148,6 +150,11 @@ impl Dir {
 
     /// Passes the names in this directory to `each`, as the kernel gives them.
     pub(super) fn each(&self, mut each: impl FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
+        self.pass_each(&mut each)
+    }
+
+    /// As [`Dir::each`], as one function for whatever is done with the names.
+    fn pass_each(&self, each: &mut dyn FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
         let fail = |errno| error("getdents", &self.path, errno);
         // A directory stream owns its descriptor and moves its offset, so it
         // gets an open file of its own.
@@ -207,17 +214,13 @@ impl Dir {
     /// Opens the regular file `name`, which was read from this directory, for its
     /// attributes, or returns `None` where it is something else.
     pub(super) fn open_regular(&self, name: &CStr) -> Result<Option<File>> {
-        let shown = || self.path.join(OsString::from_vec(name.to_bytes().to_vec()));
-        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(|errno| error("fstatat", &shown(), errno))?;
-        if stat.st_mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
+        let place = self.open_node(name)?;
+        if stat(place.as_fd(), self, name)?.st_mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
             return Ok(None);
         }
-        // O_NONBLOCK: it may have become a fifo since.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        openat2(&self.fd, name, how(flags, Mode::empty(), Mounts::Stay))
-            .map(|fd| Some(File::from(fd)))
-            .map_err(|errno| error("openat2", &shown(), errno))
+        // The same file, whatever has its name by now: to open a device does something.
+        let shown = || self.path.join(OsString::from_vec(name.to_bytes().to_vec()));
+        reopen(&place).map(Some).map_err(|errno| error("open", &shown(), errno))
     }
 
     /// Opens the file `name`, making it where it is missing.

@@ -10,6 +10,7 @@ pub(super) const MARKER: &str = "dirvol.json";
 pub(super) const MARKER_NEW: &str = "dirvol.json.new";
 pub(super) const LOCK: &str = "lock";
 pub(super) const VOLUMES: &str = "volumes";
+pub(super) const ADOPTING: &str = "adopting";
 pub(super) const STAGING: &str = "staging";
 pub(super) const TRASH: &str = "trash";
 pub(super) const RECORD: &str = "volume.json";
@@ -124,6 +125,16 @@ impl TrashName {
 /// Returns what containers are given of `volume` in the root at `root`.
 pub fn mountpoint(root: &Path, volume: &FileName) -> PathBuf {
     root.join(VOLUMES).join(volume.as_str()).join(DATA)
+}
+
+/// Returns where a directory is to be moved to that becomes a volume of the root at `root`.
+pub fn adopting(root: &Path, token: &FileName) -> PathBuf {
+    root.join(ADOPTING).join(token.as_str())
+}
+
+/// Returns where the data is below a volume's directory, or one that becomes a volume.
+pub fn data_in(volume: &Path) -> PathBuf {
+    volume.join(DATA)
 }
 
 /// Returns a volume's data directory, relative to the root.

@@ -6,6 +6,7 @@
 //!   lock                             flock, held for life
 //!   volumes/<name>/volume.json       the record, replaced and never edited
 //!   volumes/<name>/data/             what containers see; a subvolume on btrfs
+//!   adopting/<token>/                directories that somebody moves in, to be volumes
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
 //!   places/<name>                   which volumes are directories elsewhere: at least these
@@ -31,9 +32,13 @@
 //!    sync `volumes/`, sync `trash/`.
 //! 5. *Purge*: rename the entry to `staging/x`, sync `trash/`, then delete: an
 //!    entry that is half deleted can never be restored.
+//! 6. *Adopt*: write the record of `adopting/x` and sync it and all above it; somebody
+//!    renames a directory to `adopting/x/data`; sync the file system, rename `adopting/x`
+//!    to `volumes/<name>` (never over an existing one), sync `volumes/` and `adopting/`.
 //!
 //! After a crash, on open: whatever lies in `staging/` was never acknowledged or
-//! is being deleted, and goes; the root, `volumes/` and `trash/` are synced once
+//! is being deleted, and goes; what holds data in
+//! `adopting/` becomes a volume; the root, `volumes/` and `trash/` are synced once
 //! before anything is acknowledged, since what is read there may not be on the
 //! disk yet.
 //! A sync that failed is not tried again on the same file: the root is closed,
@@ -46,6 +51,7 @@
 //! held descriptor with openat2(2) and no symbolic link on the way.
 
 mod account;
+mod adopt;
 mod bytes;
 mod copy;
 mod delete;
@@ -74,6 +80,7 @@ mod volumes;
 mod walk;
 
 pub use account::Usage;
+pub use adopt::{Adopting, Terms};
 pub use copy::{COPY, Copied, Job, Method, Progress};
 pub use dir::Dir;
 pub use error::{Error, Result};
@@ -90,7 +97,7 @@ pub use root::{Init, Root, Settings, init};
 pub use space::Space;
 pub use state::{Remembered, State};
 pub use trash::Restored;
-pub use verbs::{NewFile, Probe, SNAPSHOT, Step};
+pub use verbs::{NewFile, NotMoved, Probe, SNAPSHOT, Step, move_dir};
 pub use volumes::{Commit, Contents, Ownership, Stored};
 pub use walk::{Held, WALK};
 

@@ -23,6 +23,7 @@ use super::node::{Attributes, stat};
 use super::root::Root;
 use super::unpack::DEPTH;
 use crate::archive::{Entry, Kind, MOST_PIECES, Piece, Time, Writer};
+use crate::order;
 
 /// What packing is called in errors. One without a number of the kernel is of something
 /// that changed meanwhile, or of whoever wanted the archive.
@@ -30,6 +31,20 @@ pub const PACK: &str = "pack";
 
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 16;
+
+/// How many bytes of paths are remembered, so that a file with several names is written
+/// once: a container chooses how many there are, and how long.
+const REMEMBERED: usize = 256 << 20;
+
+/// How many bytes of values a file's extended attributes may have, so that the header of
+/// an archive which has them can be read again.
+const ATTRIBUTES: usize = 512 << 10;
+
+/// How something has changed that has another kind by now.
+const BECAME: &str = "it became something else";
+
+/// What is lost where there is no room for more paths.
+const SEVERAL: &str = "that some files have several names, as there are too many of those";
 
 /// A tree that is going to be written as an archive, held.
 #[derive(Debug)]
@@ -73,10 +88,15 @@ impl Packing {
     /// # Errors
     /// The disk refuses; `to` does; or something has changed and may not.
     pub fn write(&self, to: &mut dyn Write, live: bool) -> Result<Moved> {
+        self.write_within(REMEMBERED, to, live)
+    }
+
+    fn write_within(&self, room: usize, to: &mut dyn Write, live: bool) -> Result<Moved> {
         let mut packer = Packer {
             writer: Writer::new(to),
             path: b"./".to_vec(),
             links: HashMap::new(),
+            room,
             live,
             moved: Moved::default(),
             buffer: vec![0; CHUNK],
@@ -93,6 +113,8 @@ struct Packer<'a> {
     path: Vec<u8>,
     /// The files of more than one name, by what they are.
     links: HashMap<Identity, Vec<u8>>,
+    /// How many more bytes of paths may be remembered.
+    room: usize,
     live: bool,
     moved: Moved,
     buffer: Vec<u8>,
@@ -119,19 +141,12 @@ impl Packer<'_> {
         if depth == DEPTH && !below.is_empty() {
             return Err(failed(dir, c"", "more than 512 directories lie in one another"));
         }
-        below.sort_unstable();
+        order::sort(&mut below, Ord::cmp);
         for name in below {
-            match dir.open_dir_read(&name, Mounts::Stay) {
-                Err(error) if error.errno() == Some(Errno::EXDEV) => {
-                    self.leave_out(&name, "something is mounted there");
-                }
-                opened => {
-                    let written = opened.and_then(|inner| {
-                        self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
-                    });
-                    self.unless_gone(written, dir, &name)?;
-                }
-            }
+            let written = dir.open_dir_read(&name, Mounts::Stay).and_then(|inner| {
+                self.within(&name, b"/", |packer| packer.tree(&inner, depth + 1))
+            });
+            self.unless_gone(written, dir, &name)?;
         }
         Ok(())
     }
@@ -151,13 +166,17 @@ impl Packer<'_> {
         written
     }
 
-    /// Of a volume in use, what goes away while it is read is left out.
+    /// Leaves out what is mounted somewhere, and of a volume in use what goes away, or
+    /// becomes a link or a file in a directory's place, while it is read.
     fn unless_gone(&mut self, written: Result<()>, dir: &Dir, name: &CStr) -> Result<()> {
-        match written {
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.changed(dir, name, "it went away")
+        match written.as_ref().err().and_then(Error::errno) {
+            Some(Errno::EXDEV) => {
+                self.leave_out(name, "something is mounted there");
+                Ok(())
             }
-            written => written,
+            Some(Errno::ENOENT) => self.changed(dir, name, "it went away"),
+            Some(Errno::ENOTDIR | Errno::ELOOP) => self.changed(dir, name, BECAME),
+            _ => written,
         }
     }
 
@@ -190,11 +209,12 @@ impl Packer<'_> {
             SFlag::S_IFIFO => Kind::Fifo,
             SFlag::S_IFCHR => device(&node, Kind::Char),
             SFlag::S_IFBLK => device(&node, Kind::Block),
-            _ => {
+            SFlag::S_IFSOCK => {
                 let path = self.path.escape_ascii().to_string();
                 self.moved.left_out.add(format!("{path} (a socket)"));
                 return Ok(None);
             }
+            _ => return Ok(Some(BECAME)),
         };
         let attributes = Attributes::read(place.as_fd(), &node, dir, name)?;
         let kind = self.known(&node).map_or(kind, Kind::Link);
@@ -203,7 +223,7 @@ impl Packer<'_> {
 
     fn file(&mut self, dir: &Dir, name: &CStr) -> Result<Option<&'static str>> {
         let Some(file) = dir.open_regular(name)? else {
-            return Ok(Some("it became something else"));
+            return Ok(Some(BECAME));
         };
         let node = stat(file.as_fd(), dir, name)?;
         let attributes = Attributes::read(file.as_fd(), &node, dir, name)?;
@@ -249,7 +269,7 @@ impl Packer<'_> {
     }
 
     /// Returns the path under which a file was written already; else notes it, where it
-    /// has other names.
+    /// has other names and there is room. Without, it is written with each of them.
     fn known(&mut self, node: &FileStat) -> Option<Vec<u8>> {
         if node.st_nlink < 2 {
             return None;
@@ -257,7 +277,13 @@ impl Packer<'_> {
         let identity = (node.st_dev, node.st_ino);
         let known = self.links.get(&identity).cloned();
         if known.is_none() {
-            self.links.insert(identity, self.path.clone());
+            match self.room.checked_sub(self.path.len() + size_of::<(Identity, Vec<u8>)>()) {
+                Some(room) => {
+                    self.room = room;
+                    self.links.insert(identity, self.path.clone());
+                }
+                None => self.moved.left_out.add(SEVERAL.into()),
+            }
         }
         known
     }
@@ -267,12 +293,19 @@ impl Packer<'_> {
         let mut xattrs: Vec<_> = attributes
             .extended
             .into_iter()
+            .filter(|_| !matches!(kind, Kind::Link(_)))
             .map(|(name, value)| (name.into_bytes(), value))
             .collect();
-        xattrs.sort_unstable();
-        if let Kind::Link(_) = kind {
-            xattrs.clear();
-        }
+        order::sort(&mut xattrs, Ord::cmp);
+        let mut room = ATTRIBUTES;
+        xattrs.retain(|(name, value)| {
+            let (path, left) = (self.path.escape_ascii(), room.checked_sub(value.len()));
+            match left {
+                Some(left) => room = left,
+                None => self.moved.left_out.add(format!("{path}: {}", name.escape_ascii())),
+            }
+            left.is_some()
+        });
         let mtime = Time {
             seconds: attributes.modified.tv_sec(),
             nanoseconds: u32::try_from(attributes.modified.tv_nsec()).unwrap_or(0),
@@ -336,3 +369,6 @@ fn failed(dir: &Dir, name: &CStr, why: &str) -> Error {
 fn unwritten(source: io::Error) -> Error {
     Error { op: PACK, path: "the archive".into(), source }
 }
+
+#[cfg(test)]
+mod tests;

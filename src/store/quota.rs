@@ -85,6 +85,11 @@ impl Root {
         can_limit(&self.path, &self.staging, limit)
     }
 
+    /// Returns whether a data directory must be a subvolume to have a limit.
+    pub fn limits_subvolumes(&self) -> bool {
+        btrfs::is_btrfs(self.volumes.as_fd())
+    }
+
     /// Returns whether the volume `name`, which is there, can have this `limit`.
     ///
     /// # Errors
@@ -191,7 +196,7 @@ impl Root {
     }
 
     /// Draws a project that nothing belongs to and that has no limit.
-    fn free_project(&self) -> Result<u32> {
+    pub(super) fn free_project(&self) -> Result<u32> {
         let failed = |source| failed(&self.staging, source);
         for _ in 0..DRAWS {
             let project = PROJECTS.start + random::number().map_err(failed)? % PROJECTS.start;

@@ -3,15 +3,17 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::adopt::{self, Adopting};
 use super::dir::{Dir, Kind};
 use super::error::{Error, Result};
-use super::layout::{FileName, STAGING, TRASH, TrashName, VOLUMES};
+use super::layout::{ADOPTING, FileName, STAGING, TRASH, TrashName, VOLUMES};
 use super::marker::Marker;
 use super::open_error::OpenError;
 use super::quota::{NoLimits, can_limit};
 use super::root::{open_dir, read_marker};
 use super::space::Space;
 use super::volumes::{self, Stored};
+use crate::order;
 use crate::sys::lock;
 use crate::sys::quota::Amount;
 
@@ -125,6 +127,19 @@ impl ReadOnly {
         self.entries(STAGING).map(Option::unwrap_or_default)
     }
 
+    /// Returns what was moved in, or is to be, to become volumes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn adopting(&self) -> Result<Vec<(FileName, Adopting)>> {
+        let Some(dir) = self.below(ADOPTING)? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for token in dir.dirs()? {
+            found.extend(adopt::read(&dir, &token)?.map(|entry| (token, entry)));
+        }
+        Ok(found)
+    }
+
     fn entries(&self, name: &str) -> Result<Option<Vec<Entry>>> {
         let Some(dir) = self.below(name)? else { return Ok(None) };
         let mut entries = Vec::new();
@@ -134,7 +149,7 @@ impl ReadOnly {
             entries.push(Entry { name, shown, is_dir: kind == Kind::Dir });
             Ok(())
         })?;
-        entries.sort_unstable();
+        order::sort(&mut entries, Ord::cmp);
         Ok(Some(entries))
     }
 

@@ -231,7 +231,7 @@ impl Root {
     }
 
     /// Returns whether the root was given up.
-    pub(super) fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 

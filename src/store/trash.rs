@@ -13,6 +13,7 @@ use super::error::{Error, Result};
 use super::layout::{FileName, RECORD, TrashName};
 use super::root::Root;
 use super::volumes::RECORD_LIMIT;
+use crate::order;
 use crate::sys::btrfs;
 
 /// What nobody needs any more.
@@ -92,7 +93,7 @@ impl Root {
         let names = self.trash.dirs()?;
         let mut entries: Vec<TrashName> =
             names.iter().filter_map(|name| TrashName::parse(name.as_str())).collect();
-        entries.sort_by_key(|entry| (entry.removed(), entry.file().clone()));
+        order::sort(&mut entries, |a, b| (a.removed(), a.file()).cmp(&(b.removed(), b.file())));
         Ok(entries)
     }
 

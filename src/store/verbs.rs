@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat2, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat2, renameat2};
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstat, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
@@ -225,6 +225,31 @@ impl Dir {
 /// A name that was read from a directory, for messages.
 pub(super) fn shown(name: &CStr) -> OsString {
     OsString::from_vec(name.to_bytes().to_vec())
+}
+
+/// Moves the directory at `from` to `to`, where nothing may be, durably: both are paths of
+/// whoever runs this, and neither is followed where it is a link itself.
+///
+/// # Errors
+/// The kernel refuses the rename, and nothing was changed; or the disk refuses to keep it,
+/// and the directory is at `to`.
+pub fn move_dir(from: &Path, to: &Path) -> std::result::Result<(), NotMoved> {
+    let parent = |path: &Path| File::open(path.parent().unwrap_or(Path::new("/")));
+    let (old, new) =
+        (parent(from).map_err(NotMoved::Refused)?, parent(to).map_err(NotMoved::Refused)?);
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+        .map_err(|errno| NotMoved::Refused(errno.into()))?;
+    // The new name first: a cut between the two must not lose both.
+    new.sync_all().and_then(|()| old.sync_all()).map_err(NotMoved::Unsynced)
+}
+
+/// Why a directory is not durably where it was to be moved.
+#[derive(Debug)]
+pub enum NotMoved {
+    /// It was not moved.
+    Refused(io::Error),
+    /// It was, and may not be after a power cut.
+    Unsynced(io::Error),
 }
 
 /// A file outside of any root that gets its name when all of it is on the disk, and is

@@ -281,7 +281,7 @@ fn make_data(volume: &Dir, contents: &Contents<'_>) -> Result<Dir> {
 }
 
 /// Gives the directory `data` to `owner`; that is to be synced.
-fn give(data: &Dir, owner: Ownership) -> Result<()> {
+pub(super) fn give(data: &Dir, owner: Ownership) -> Result<()> {
     if owner.uid.is_some() || owner.gid.is_some() {
         data.set_owner(owner.uid, owner.gid)?;
     }

@@ -14,6 +14,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use crate::order;
+
 /// Where a directory lies: the file system, and the path from its top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
@@ -27,6 +29,11 @@ impl Location {
     /// Returns the file system's device, as `major:minor`.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Returns whether it is the top of a mount.
+    pub fn is_mount_point(&self) -> bool {
+        self.mountpoint.is_some()
     }
 
     /// Returns whether the two are one directory of one file system, or one lies in
@@ -129,7 +136,7 @@ pub fn uses(locations: &[Location]) -> io::Result<Vec<Use>> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    pids.sort_unstable();
+    order::sort(&mut pids, Ord::cmp);
     let mut namespaces = HashSet::new();
     let mut found = Vec::new();
     for pid in pids {

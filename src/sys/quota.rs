@@ -89,15 +89,15 @@ pub fn project(fd: BorrowedFd<'_>) -> io::Result<u32> {
     attributes(fd).map(|attributes| attributes.project)
 }
 
-/// Puts the file or directory `fd` into `project`; what is made in a directory
-/// later belongs to it too. Needs the file's owner or `CAP_FOWNER`.
+/// Puts the file or directory `fd` into `project`; what is made later in a directory
+/// whose project is to be inherited belongs to it too. Needs the file's owner or `CAP_FOWNER`.
 ///
 /// # Errors
 /// The file system has no projects, or the kernel refuses.
-pub fn set_project(fd: BorrowedFd<'_>, project: u32, is_dir: bool) -> io::Result<()> {
-    let inherit = if is_dir { INHERIT } else { 0 };
+pub fn set_project(fd: BorrowedFd<'_>, project: u32, inherit: bool) -> io::Result<()> {
     let now = attributes(fd)?;
-    let then = Attributes { project, flags: now.flags | inherit, ..now };
+    let flags = if inherit { now.flags | INHERIT } else { now.flags & !INHERIT };
+    let then = Attributes { project, flags, ..now };
     // SAFETY: the structure has the kernel's layout and lives through the call.
     unsafe { ioctl::set_attributes(fd.as_raw_fd(), &raw const then) }?;
     Ok(())

@@ -180,7 +180,7 @@ impl Export {
     /// was not said to be live. The archive is then not to be trusted, and has no end.
     pub fn write(&self, driver: &Driver, to: &mut dyn Write) -> Result<Moved, Error> {
         let failed = |error| Error::Disk(self.name.clone(), error);
-        let mut unfinished = Unfinished { to, held: Vec::new() };
+        let mut unfinished = Unfinished { to, root: &self.root, held: Vec::new() };
         let moved = self.packing.write(&mut unfinished, self.quiet.is_none()).map_err(failed)?;
         self.still_the_same(driver)?;
         unfinished.finish().map_err(|source| {
@@ -209,8 +209,10 @@ impl Export {
 }
 
 /// Keeps back the end of an archive until it is known that it is to be had: two blocks.
+/// It ends with the root, which cannot be opened anew as long as somebody holds it.
 struct Unfinished<'a> {
     to: &'a mut dyn Write,
+    root: &'a Root,
     held: Vec<u8>,
 }
 
@@ -225,6 +227,9 @@ impl Unfinished<'_> {
 
 impl Write for Unfinished<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.root.is_lost() {
+            return Err(std::io::Error::other("the root was given up"));
+        }
         self.held.extend_from_slice(bytes);
         let ready = self.held.len().saturating_sub(Self::END);
         self.to.write_all(&self.held[..ready])?;

@@ -21,6 +21,10 @@ use crate::store::{
 };
 use crate::sys::process::sees_the_host;
 
+/// How many volumes may be copied file by file at a time. Each takes as long as it is
+/// large, and engines need the other slots of the disk.
+pub const COPIES: usize = 8;
+
 /// The volume that a new one is to be a copy of.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -180,6 +184,9 @@ impl Driver {
         let created = match snapshot {
             Some(created) => created,
             None => {
+                if self.copies.list().len() > COPIES {
+                    return Err(Error::TooManyCopies(target.name.clone()));
+                }
                 self.refuse_if_torn(root, target, source, &begun.1)?;
                 let job = Job {
                     progress: &begun.1.progress,

@@ -1,6 +1,7 @@
 //! What goes on behind the requests: the trash is emptied when its time is up or
 //! its space is needed, and trees that nobody needs are deleted.
 
+use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::evidence::Evidence;
 use super::name::VolumeName;
 use super::record::Record;
 use crate::store::layout::trash_data;
-use crate::store::{self, Root, Space, TrashName};
+use crate::store::{self, FileName, Root, Space, TrashName};
 
 /// How often it is looked for work that nobody announced.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -41,6 +42,10 @@ pub struct Report {
     pub purged: Vec<(TrashName, Reason)>,
     /// What could not be done.
     pub failed: Vec<String>,
+    /// Volumes that were made of directories which somebody had moved in.
+    pub adopted: Vec<VolumeName>,
+    /// Directories that were moved in and cannot be volumes, and why; each once.
+    pub stuck: Vec<String>,
 }
 
 /// Where the collecting thread waits for work, and what others did of it.
@@ -59,6 +64,8 @@ struct Work {
     purged: Vec<TrashName>,
     /// When it was noted last who is in use.
     noted: Option<Instant>,
+    /// Of what in `adopting/` it was told that it waits for a person.
+    told: HashSet<FileName>,
 }
 
 impl Collector {
@@ -82,6 +89,11 @@ impl Collector {
             work.noted = Some(Instant::now());
         }
         due
+    }
+
+    /// Returns whether nothing was told of `token` yet.
+    pub(super) fn is_new(&self, token: &FileName) -> bool {
+        self.work().told.insert(token.clone())
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -124,9 +136,9 @@ impl Driver {
         let Ok(root) = self.checked_root() else { return report };
         let purged = std::mem::take(&mut self.collector.work().purged);
         report.purged.extend(purged.into_iter().map(|entry| (entry, Reason::LowSpace)));
-        if std::mem::take(&mut self.collector.work().opened)
-            && let Err(error) = self.reconcile(&root)
-        {
+        let opened = std::mem::take(&mut self.collector.work().opened);
+        self.finish_adopting(&root, opened, &mut report);
+        if opened && let Err(error) = self.reconcile(&root) {
             report.failed.push(format!("the names in the state directory: {error}"));
             // Until they are, one that is missing there would be said not to exist.
             self.collector.work().opened = true;

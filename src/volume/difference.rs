@@ -1,6 +1,6 @@
 //! What a Create that is repeated asks for, beside what the volume has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::options::Options;
 
@@ -15,9 +15,10 @@ impl Options {
             map.retain(|key, value| value != "0" || !matches!(key.as_str(), "size" | "inodes"));
             map
         });
-        let keys: BTreeSet<&String> = now.keys().chain(asked.keys()).collect();
+        let mut all = now.clone();
+        all.extend(asked.clone());
         // Where it lies says most.
-        let (first, rest): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| *key == "path");
+        let (first, rest): (Vec<_>, Vec<_>) = all.keys().partition(|key| *key == "path");
         let differs = |key: &&String| {
             let asked = asked.get(*key);
             now.get(*key) != asked && created.get(*key) != asked

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::store::{self, COPY, PACK, WALK};
 use crate::sys::mountinfo::Use;
 
+use super::clone::COPIES;
 use super::name::{MAX_LENGTH, VolumeName};
 use super::options::BadOption;
 
@@ -76,6 +77,9 @@ pub enum Error {
         /// Who uses it.
         by: String,
     },
+    /// As many volumes are being copied as may be.
+    #[error("volume {0}: {COPIES} others are being copied; try again when one of them is done")]
+    TooManyCopies(VolumeName),
     /// What the volume would begin with is more than it may hold.
     #[error("volume {0} may not hold as much as volume {1} does; give it a larger size or inodes")]
     MoreThanLimit(VolumeName, VolumeName),

@@ -2,6 +2,7 @@
 //! done with them. No HTTP, no reactor: every operation is an ordinary function
 //! that may wait for the disk, but for those that say that they never do.
 
+pub mod adopt;
 pub mod archive;
 pub mod availability;
 mod cache;

@@ -79,7 +79,7 @@ impl Options {
         stated: impl IntoIterator<Item = (&'a str, &'a str)>,
         fixture: Fixture,
     ) -> Result<Self, BadOption> {
-        let mut values: BTreeMap<String, &str> = BTreeMap::new();
+        let mut values = BTreeMap::new();
         for (key, value) in stated {
             let key = key.to_ascii_lowercase();
             if key != "o" {
@@ -100,21 +100,21 @@ impl Options {
             )));
         }
         let mut options = Self::default();
-        for (key, value) in values {
+        for (key, value) in &values {
             match (key.as_str(), fixture) {
-                ("uid", _) => options.uid = Some(id(&key, value)?),
-                ("gid", _) => options.gid = Some(id(&key, value)?),
+                ("uid", _) => options.uid = Some(id(key, value)?),
+                ("gid", _) => options.gid = Some(id(key, value)?),
                 ("path", _) => options.path = Some(path(value)?),
                 ("mode", _) => options.mode = Some(mode(value)?),
                 ("retain", _) => {
                     let named = |why| BadOption(format!("option {key:?}: {why}"));
                     options.retain = Some(duration(value).map_err(named)?);
                 }
-                ("protect", _) => options.protect = Some(truth(&key, value)?),
+                ("protect", _) => options.protect = Some(truth(key, value)?),
                 ("size", _) => options.size = Some(size(value)?),
                 ("inodes", _) => options.inodes = Some(inodes(value)?),
-                ("from", _) => options.from = Some(volume(&key, value)?),
-                ("live", _) => options.live = truth(&key, value)?,
+                ("from", _) => options.from = Some(volume(key, value)?),
+                ("live", _) => options.live = truth(key, value)?,
                 ("ninja", Fixture::On) => options.ninja = true,
                 ("invalidoption", Fixture::On) => options.invalid_option = true,
                 ("mountpoint", _) => {
@@ -164,7 +164,13 @@ impl Options {
             ("ninja", flag(self.ninja)),
             ("invalidoption", flag(self.invalid_option)),
         ];
-        stated.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+        let mut map = BTreeMap::new();
+        for (key, value) in stated {
+            if let Some(value) = value {
+                map.insert(key.to_owned(), value);
+            }
+        }
+        map
     }
 
     /// Returns these options, and those of `defaults` for what is not stated.
@@ -221,17 +227,13 @@ impl Options {
     }
 }
 
-fn state<'a>(
-    values: &mut BTreeMap<String, &'a str>,
-    key: String,
-    value: &'a str,
-) -> Result<(), BadOption> {
+fn state(values: &mut BTreeMap<String, String>, key: String, value: &str) -> Result<(), BadOption> {
     match values.get(&key) {
-        Some(&other) if other != value => Err(BadOption(format!(
+        Some(other) if other != value => Err(BadOption(format!(
             "option {key:?} is given twice, as {other:?} and as {value:?}; give it once"
         ))),
         _ => {
-            values.insert(key, value);
+            values.insert(key, value.to_owned());
             Ok(())
         }
     }

@@ -191,7 +191,13 @@ impl Driver {
         }
         let Ok(evidence) = Evidence::of(&locations) else { return BTreeMap::new() };
         let used = evidence.by_location(names.len());
-        names.into_iter().zip(used).filter(|(_, mounts)| *mounts > 0).collect()
+        let mut in_use = BTreeMap::new();
+        for (name, mounts) in names.into_iter().zip(used) {
+            if mounts > 0 {
+                in_use.insert(name, mounts);
+            }
+        }
+        in_use
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {

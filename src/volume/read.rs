@@ -259,6 +259,11 @@ impl Volume {
         let record = stored.record.and_then(|bytes| Record::parse(name, &bytes));
         let (record, health) = match record {
             Err(why) => (None, Health::Damaged(why)),
+            // Who forgets such a volume must not lose bytes by it.
+            Ok(record) if stored.has_data && record.place().is_some() => {
+                let why = "its record says that it is a directory elsewhere, and it has one here";
+                (None, Health::Damaged(why.into()))
+            }
             Ok(record) if stored.has_data || record.place().is_some() => (Some(record), Health::Ok),
             Ok(record) => (Some(record), Health::Damaged("its data directory is missing".into())),
         };

@@ -17,7 +17,7 @@ use crate::live::Live;
 use crate::on_each_file_system;
 use crate::revive::examine;
 use crate::rig::{Rig, make_root, volume};
-use crate::steps::Traced;
+use crate::traced::Traced;
 
 on_each_file_system!(
     an_import_that_is_cut_leaves_the_volume_whole_or_absent,

@@ -22,8 +22,10 @@ mod live;
 mod revive;
 mod rig;
 mod trace;
+mod traced;
 
 mod acknowledged;
+mod adopted;
 mod between;
 mod initialised;
 mod killed;

@@ -2,13 +2,9 @@
 //! moves, fails a test here, also one that no file system that is cut needs.
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-use dirvol::store::Step;
 use dirvol::volume::Options;
-use tempfile::TempDir;
 
 use crate::disk::{Disk, FileSystem, run};
 use crate::harness::{Setup, temporary};
@@ -16,6 +12,7 @@ use crate::ledger::{Ledger, Spec};
 use crate::revive;
 use crate::rig::{self, Rig, make_root};
 use crate::trace;
+use crate::traced::Traced;
 
 #[test]
 fn opening_a_new_root_makes_all_of_it_durable_before_and_after_the_marker_has_its_name() {
@@ -273,7 +270,7 @@ fn on_btrfs_a_subvolume_is_made_and_deleted_and_the_syncs_are_the_same() {
     let disk = Disk::new(FileSystem::Btrfs);
     make_root(&disk.path("root"));
     let rig = Rig::new(&disk.path("root"), &disk.path("state"));
-    let traced = Traced { rig, ledger: Ledger::default(), dir: temporary() };
+    let traced = Traced::of(rig, temporary());
     traced.rig.open();
     let expected = [
         "mkdirat staging/<token>",
@@ -300,79 +297,4 @@ fn on_btrfs_a_subvolume_is_made_and_deleted_and_the_syncs_are_the_same() {
         "unlinkat staging/<token>/volume.json",
     ];
     assert_eq!(deleting, expected);
-}
-
-/// A rig whose steps are written down.
-pub struct Traced {
-    rig: Rig,
-    ledger: Ledger,
-    dir: TempDir,
-}
-
-impl Traced {
-    fn new() -> Self {
-        let dir = temporary();
-        make_root(&dir.path().join("root"));
-        Self::on(dir)
-    }
-
-    fn on(dir: TempDir) -> Self {
-        let rig = Rig::new(&dir.path().join("root"), &dir.path().join("state"));
-        Self { rig, ledger: Ledger::default(), dir }
-    }
-
-    pub fn opened() -> Self {
-        let traced = Self::new();
-        traced.rig.open();
-        traced
-    }
-
-    /// The steps of an operation.
-    pub fn steps(&self, operation: impl FnOnce(&Rig, &Ledger)) -> Vec<String> {
-        let steps: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (seen, root) = (Arc::clone(&steps), self.rig.root.clone());
-        let hook = move |step: &Step<'_>| -> io::Result<()> {
-            seen.lock().unwrap().push(shown(step, &root));
-            Ok(())
-        };
-        self.rig.hooked(hook, || operation(&self.rig, &self.ledger));
-        in_order(std::mem::take(&mut *steps.lock().unwrap()))
-    }
-}
-
-/// A step as its operation and the path that it is made to, from the root on.
-fn shown(step: &Step<'_>, root: &Path) -> String {
-    let below = step.path.strip_prefix(root).unwrap();
-    let parts: Vec<String> =
-        below.iter().map(|part| without_chance(part.to_str().unwrap())).collect();
-    let path = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
-    format!("{} {path}", step.op)
-}
-
-fn without_chance(part: &str) -> String {
-    let is_token =
-        |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    // A device and an inode, of a file with more than one name.
-    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_inode =
-        |part: &str| part.split_once('-').is_some_and(|(one, two)| is_hex(one) && is_hex(two));
-    match part.split('~').collect::<Vec<_>>()[..] {
-        [name, seconds, token] if seconds.parse::<u64>().is_ok() && is_token(token) => {
-            format!("{name}~<time>~<token>")
-        }
-        [token] if is_token(token) => "<token>".to_owned(),
-        [inode] if is_inode(inode) => "<inode>".to_owned(),
-        _ => part.to_owned(),
-    }
-}
-
-/// Brings the steps that delete into one order, for that in which a directory
-/// lists its names is the file system's own. What is in a directory stays before
-/// the directory.
-fn in_order(mut steps: Vec<String>) -> Vec<String> {
-    let deletes = |step: &String| step.starts_with("unlinkat staging/");
-    for run in steps.chunk_by_mut(|one, next| deletes(one) && deletes(next)) {
-        run.sort_by(|one, next| next.cmp(one));
-    }
-    steps
 }

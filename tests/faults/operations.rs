@@ -1,7 +1,7 @@
 //! The operations whose steps fail. One more is one more row.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
 use dirvol::store::{self, Scope};
@@ -126,6 +126,29 @@ pub const OPERATIONS: &[Operation] = &[
         on: On::Served,
         set_up: |world| create_placed(world.driver()).unwrap(),
         run: |driver| driver.remove(&a()).map(drop).map_err(text),
+        real: Real::Unasked,
+        outcomes: EITHER,
+        once: false,
+    },
+    Operation {
+        name: "a place for a directory",
+        on: On::Served,
+        set_up: |_| {},
+        run: |driver| driver.prepare(&a(), &Options::default()).map(drop).map_err(text),
+        real: Real::Call("Dirvol.Adopt", r#"{"Phase":"prepare","Name":"a"}"#),
+        outcomes: EITHER,
+        once: false,
+    },
+    Operation {
+        name: "a directory that was moved in",
+        on: On::Served,
+        set_up: |world| {
+            let prepared = world.driver().prepare(&a(), &Options::default()).unwrap();
+            let data = prepared.path.join("data");
+            fs::create_dir(&data).unwrap();
+            fs::write(data.join("file"), "precious").unwrap();
+        },
+        run: adopt,
         real: Real::Unasked,
         outcomes: EITHER,
         once: false,
@@ -278,6 +301,15 @@ fn create(driver: &Driver, options: &[(&str, &str)]) -> Result<(), String> {
 fn create_placed(driver: &Driver) -> Result<(), String> {
     let place = driver.root_path().with_file_name("elsewhere").join("a");
     create(driver, &[("path", place.to_str().unwrap())])
+}
+
+/// Finishes what waits to be the volume, or is it already.
+fn adopt(driver: &Driver) -> Result<(), String> {
+    let waiting = fs::read_dir(driver.root_path().join("adopting")).unwrap().next();
+    let token = waiting.map(|token| token.unwrap().file_name().into_string().unwrap());
+    let data = driver.root_path().join("volumes/a/data");
+    let inode = fs::metadata(data).map_or(0, |data| data.ino());
+    driver.adopt(&a(), &token.unwrap_or_default(), inode).map_err(text)
 }
 
 fn set(driver: &Driver, options: &[(&str, &str)]) -> Result<(), String> {

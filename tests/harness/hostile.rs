@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -14,10 +14,14 @@ use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::mkfifo;
 
 use super::eventually;
+
+/// What a bind mount needs not to be told.
+const NOTHING: Option<&str> = None;
 
 /// What the files of a sentinel hold, and nothing that is made of a volume may.
 pub const SECRET: &str = "a secret of the host";
@@ -132,6 +136,12 @@ impl Swapper {
             let [file, link] = Self::names("file", "point", pair).map(|name| dir.join(name));
             fs::write(file, "of the volume").unwrap();
             symlink(aim.join("precious"), link).unwrap();
+            let [fifo, device] = Self::names("fifo", "device", pair).map(|name| dir.join(name));
+            mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+            // Nobody drives it: who opens it is told so.
+            let none = nix::libc::makedev(60, 1);
+            let kind = nix::sys::stat::SFlag::S_IFCHR;
+            nix::sys::stat::mknod(&device, kind, Mode::S_IRWXU, none).unwrap();
         }
         let dir = File::open(dir).unwrap();
         let (stop, swaps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -148,6 +158,10 @@ impl Swapper {
                     Self::names("file", "point", turn % PAIRS),
                     // A tree in a file's place, and back.
                     Self::names("tree", "file", turn % PAIRS),
+                    // What is waited for, and what does something, when it is opened.
+                    Self::names("file", "fifo", turn % PAIRS),
+                    Self::names("file", "device", turn % PAIRS),
+                    Self::names("tree", "fifo", turn % PAIRS),
                 ] {
                     let flags = RenameFlags::RENAME_EXCHANGE;
                     if renameat2(dir, one.as_str(), dir, other.as_str(), flags).is_ok() {
@@ -175,6 +189,55 @@ impl Drop for Swapper {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // It panics nowhere; a test that fails must not wait for a reason.
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A thread that mounts a sentinel in a directory, here and there and without end, as
+/// one does that the driver's own mounts reach. For tests in mounts of their own.
+pub struct Mounter {
+    stop: Arc<AtomicBool>,
+    mounts: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mounter {
+    /// Makes the directories in `dir`, and begins.
+    pub fn start(dir: &Path, sentinel: &Sentinel) -> Self {
+        let places = 8;
+        for place in 0..places {
+            fs::create_dir_all(dir.join(format!("mount-{place}/below"))).unwrap();
+        }
+        let (dir, aim) = (File::open(dir).unwrap(), sentinel.path().to_path_buf());
+        let (stop, mounts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&mounts));
+        let thread = thread::spawn(move || {
+            // The directory may be moved meanwhile.
+            let at =
+                |place| PathBuf::from(format!("/proc/self/fd/{}/mount-{place}", dir.as_raw_fd()));
+            for place in (0..places).cycle() {
+                // What is deleted can be mounted on no more.
+                if mount(Some(&aim), &at(place), NOTHING, MsFlags::MS_BIND, NOTHING).is_ok() {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+                let last = (place + places - 2) % places;
+                let _unmounted = umount2(&at(last), MntFlags::MNT_DETACH);
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            (0..places)
+                .for_each(|place| while umount2(&at(place), MntFlags::MNT_DETACH).is_ok() {});
+        });
+        let mounter = Self { stop, mounts, thread: Some(thread) };
+        eventually("it mounts", || (mounter.mounts.load(Ordering::Relaxed) > 4).then_some(()));
+        mounter
+    }
+}
+
+impl Drop for Mounter {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         let _ended = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -48,6 +48,28 @@ fn systemd_has_nothing_to_say_of_the_units() {
     assert_eq!(said(&verify.output().unwrap()), "");
 }
 
+/// What the document on limits adds to the service.
+#[test]
+fn systemd_understands_the_lines_for_limits() {
+    let dir = temporary();
+    let units = installed(dir.path());
+    let document = fs::read_to_string("docs/limits.md").unwrap();
+    let lines = document.split("```ini\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(lines.contains("CapabilityBoundingSet=CAP_SYS_ADMIN\n"), "{lines}");
+    let drop_in = units.join("dirvol.service.d");
+    fs::create_dir(&drop_in).unwrap();
+    let verify = |lines: &str| {
+        fs::write(drop_in.join("quota.conf"), lines).unwrap();
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["verify", "--man=no", "./dirvol.service"]).current_dir(&units);
+        said(&verify.output().unwrap())
+    };
+    assert_eq!(verify(lines), "");
+    // It does look at them.
+    let strange = verify(&lines.replace("quotactl_fd", "no_such_call"));
+    assert!(strange.contains("no_such_call"), "{strange}");
+}
+
 #[test]
 fn the_exposure_is_at_most_what_the_document_says() {
     let dir = temporary();

@@ -59,7 +59,7 @@ fn what_would_lead_out_of_the_volume_is_refused_and_leaves_nothing() {
     let before = described(&setup.path("outside"));
     let out = "its path has '..' in it, which could lead out of the volume";
     let deep = vec!["d"; 600].join("/");
-    let cases: [(Vec<Entry>, String); 17] = [
+    let cases: [(Vec<Entry>, String); 19] = [
         (vec![file("../x")], format!("entry \"../x\": {out}")),
         (vec![file("a/../../x")], format!("entry \"a/../../x\": {out}")),
         (vec![entry("..", Kind::Dir)], format!("entry \"..\": {out}")),
@@ -115,6 +115,17 @@ fn what_would_lead_out_of_the_volume_is_refused_and_leaves_nothing() {
             format!("entry \"{deep}\": it lies in more than 512 directories"),
         ),
         (vec![entry("a", Kind::Fifo), file("./")], "entry \"./\": it has no name".into()),
+        (
+            // A link in the place of the directory in which the last file was made.
+            vec![entry("d", Kind::Dir), file("d/a"), symlink("d", &outside), file("d/secret")],
+            "entry \"d\": the archive has a directory of that name too".into(),
+        ),
+        (
+            // What was a directory when the file in it was linked to.
+            vec![file("d/a"), link("l", "d/a"), symlink("e", &outside), link("m", "e/secret")],
+            "entry \"m\": it is a link to \"e/secret\": the archive has no such file before it"
+                .into(),
+        ),
         (vec![symlink("a", "")], "entry \"a\": it is a symbolic link to nothing".into()),
     ];
     for (entries, why) in cases {
@@ -151,6 +162,43 @@ fn mend(archive: &mut [u8]) {
     archive[148..156].fill(b' ');
     let sum: u32 = archive[..512].iter().map(|&byte| u32::from(byte)).sum();
     archive[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// A link to what is replaced later has what it was made of, and is not followed.
+#[test]
+fn a_link_to_what_is_swapped_later_leads_nowhere_else() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    let secret = setup.path("secret");
+    fs::write(&secret, "secret").unwrap();
+    let aim = secret.display().to_string();
+    let entries = [
+        Entry { mode: 0o4755, ..file("a") },
+        link("b", "a"),
+        symlink("a", &aim),
+        // Another name of the link itself, which the file then takes the place of.
+        link("c", "a"),
+        link("e", "a"),
+        file("c"),
+    ];
+    fs::write(setup.path("a.tar"), written(&entries)).unwrap();
+    let path = setup.path("a.tar").display().to_string();
+    let ended = dirvol(&serve, None, &["import", "db", &path]);
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    let lines = described(&setup.root().join("volumes/db/data"));
+    let abc = "3 bytes e71fa2190541574b holes: false []";
+    let to = format!("120777 0:0 1.000000000 -> {aim:?} []");
+    assert_eq!(
+        lines[1..],
+        [
+            format!("\"a\" {to} = \"a\""),
+            format!("\"b\" 104755 0:0 1.000000000 {abc} = \"b\""),
+            format!("\"c\" 100644 0:0 1.000000000 {abc} = \"c\""),
+            format!("\"e\" {to} = \"a\""),
+        ]
+    );
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    serve.stop();
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod samples;
 
 mod archive;
 mod btrfs;
+mod btrfs_clones;
 mod btrfs_copies;
 mod btrfs_deleted;
 mod btrfs_engine;
@@ -35,4 +36,5 @@ mod du;
 mod fifty;
 mod hostile;
 mod interrupted;
+mod moved;
 mod subvolumes;

@@ -2,7 +2,9 @@
 //! leave behind, and their exit codes.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,8 +13,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::asked::{ask, refused, said};
-use crate::expect::{root_with, swept_listing, volume, volume_at};
-use crate::harness::{Client, Setup, eventually, metric};
+use crate::expect::{named, root_with, swept_listing, volume, volume_at};
+use crate::harness::{Client, Setup, eventually, metric, request};
 use crate::program::{dirvol, run, success, usage};
 
 /// Makes a directory with one file in it, and returns its path.
@@ -251,5 +253,34 @@ fn a_terminal_is_neither_read_nor_written() {
     assert_eq!(run("export db -"), (Some(2), why.to_owned()));
     let why = "dirvol: an archive is not typed: give a file, or pipe it in\n";
     assert_eq!(run("import db -"), (Some(2), why.to_owned()));
+    serve.stop();
+}
+
+#[test]
+fn an_export_whose_root_is_gone_ends_and_does_not_keep_it_from_being_opened_anew() {
+    let setup = Setup::new();
+    let serve = setup.serve();
+    serve.create("db");
+    let big = fs::File::create(setup.root().join("volumes/db/data/big")).unwrap();
+    let bytes = vec![b'x'; 1 << 20];
+    (0..256).for_each(|_| (&big).write_all(&bytes).unwrap());
+    let mut stream = UnixStream::connect(&serve.socket).unwrap();
+    stream.write_all(request("Dirvol.Export", &named("db")).as_bytes()).unwrap();
+    let mut part = vec![0; 1 << 16];
+    let mut read = |stream: &mut UnixStream| stream.read(&mut part).unwrap();
+    let mut taken = read(&mut stream);
+    let away = setup.path("away");
+    fs::rename(setup.root(), &away).unwrap();
+    serve.wait_unavailable();
+    fs::rename(&away, setup.root()).unwrap();
+    // It is read on, and never waited for.
+    loop {
+        match read(&mut stream) {
+            0 => break,
+            more => taken += more,
+        }
+        assert!(taken < 64 << 20, "it goes on");
+    }
+    serve.wait_available();
     serve.stop();
 }

@@ -199,3 +199,25 @@ fn a_driver_that_ends_in_the_middle_of_a_copy_leaves_nothing_of_it() {
         serve.stop();
     }
 }
+
+#[test]
+fn copies_and_those_who_wait_for_one_leave_slots_to_others() {
+    let midway = Midway::new();
+    let mut waiting: Vec<Client> = (0..8).map(|n| midway.begin(&format!("b{n}"))).collect();
+    let ninth = midway.serve.call(CREATE, &with_options("c", &json!({"from": "a"})));
+    let why = "volume c: 8 others are being copied; try again when one of them is done";
+    assert_eq!(ninth, failed(503, why));
+    // More than there are slots.
+    waiting.extend((0..40).map(|_| {
+        let mut again = Client::connect(&midway.serve.socket);
+        again.send(request(CREATE, &with_options("b0", &json!({"from": "a"}))));
+        again
+    }));
+    midway.serve.create("other");
+    let Midway { serve, setup: _setup, lease } = midway;
+    drop(lease);
+    for client in &mut waiting {
+        assert_eq!(client.answer(), Some(done()));
+    }
+    serve.stop();
+}

@@ -10,9 +10,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::asked::said;
+use crate::asked::{ask, said};
 use crate::expect::{done, named, root_with, swept_listing, with_id, with_options};
-use crate::harness::hostile::{Sentinel, Swapper, make_deep, make_many};
+use crate::harness::hostile::{Mounter, Sentinel, Swapper, make_deep, make_many};
 use crate::harness::{Serve, Setup, eventually, tree};
 use crate::mounts::{in_own_mounts, mount_memory};
 use crate::trash::entries;
@@ -27,7 +27,7 @@ struct Attacked {
 }
 
 /// What reads or deletes a container's files has a row here.
-const ATTACKED: [Attacked; 2] = [
+const ATTACKED: [Attacked; 5] = [
     Attacked {
         what: "a removal for good",
         options: || json!({"retain": "0"}),
@@ -46,11 +46,43 @@ const ATTACKED: [Attacked; 2] = [
             None
         },
     },
+    Attacked {
+        what: "a copy",
+        options: || json!({}),
+        act: |serve| {
+            serve.ok("Dirvol.Clone", r#"{"Name":"b","From":"a","Live":true}"#);
+            serve.remove("a");
+            Some(serve.root.join("volumes/b/data"))
+        },
+    },
+    Attacked {
+        what: "a count",
+        options: || json!({}),
+        act: |serve| {
+            // One takes no longer than a few swaps.
+            (0..20).for_each(|_| drop(serve.ok("Dirvol.Usage", &named("a"))));
+            serve.remove("a");
+            None
+        },
+    },
+    Attacked {
+        what: "an archive",
+        options: || json!({}),
+        act: |serve| {
+            let made = serve.root.with_file_name("made");
+            fs::create_dir_all(&made).unwrap();
+            let exported = ask(serve, &format!("export a {}/tar --live", made.display()));
+            assert_eq!(exported.code, Some(0), "{}", exported.stderr);
+            said(serve, &format!("import b {}/tar", made.display()));
+            serve.remove("a");
+            Some(made)
+        },
+    },
 ];
 
 /// Runs a test with everything in memory: so many files would keep the disk from those
 /// who run beside it.
-fn in_memory(setup: &Setup, test: impl FnOnce() + Send) {
+pub fn in_memory(setup: &Setup, test: impl FnOnce() + Send) {
     in_own_mounts(|| {
         mount_memory(setup.dir.path(), "mode=0755,size=4g,nr_inodes=2m");
         test();
@@ -81,6 +113,7 @@ fn what_is_swapped_for_links_while_it_is_walked_over_is_not_followed() {
                 let data = setup.root().join("volumes/a/data");
                 sentinel.plant(&data);
                 let swapper = Swapper::start(&data, &sentinel);
+                let mounter = Mounter::start(&data, &sentinel);
                 let before = (swapper.swaps(), told(&serve));
                 let made = (attacked.act)(&serve);
                 let staging = setup.root().join("staging");
@@ -89,7 +122,7 @@ fn what_is_swapped_for_links_while_it_is_walked_over_is_not_followed() {
                     (swept || told(&serve) > before.1).then_some(())
                 });
                 assert!(swapper.swaps() > before.0, "{what}: nothing was swapped meanwhile");
-                drop(swapper);
+                drop((swapper, mounter));
                 sentinel.assert_untouched(what);
                 if let Some(made) = made {
                     sentinel.assert_not_below(&made, what);
@@ -129,7 +162,7 @@ fn a_tree_deeper_than_any_path_is_deleted() {
 }
 
 /// `VmHWM` of the driver: the most memory that it ever had, in KiB.
-fn peak(serve: &Serve) -> u64 {
+pub fn peak(serve: &Serve) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", serve.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

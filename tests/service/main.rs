@@ -28,6 +28,7 @@ mod selinux;
 mod metrics;
 mod metrics_listen;
 
+mod attacked;
 mod damaged;
 mod fuzzed;
 mod hostile;

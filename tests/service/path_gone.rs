@@ -257,3 +257,26 @@ fn the_doctor_names_what_others_may_change_above_it() {
     assert_eq!(json!(found()), open(5, "0755"));
     serve.stop();
 }
+
+#[test]
+fn a_volume_that_is_elsewhere_and_has_a_directory_here_too_is_not_forgotten() {
+    let setup = setup();
+    let pg = setup.path("srv/pg");
+    let serve = setup.serve();
+    assert_eq!(create(&serve, "db", &pg), done());
+    let volume = setup.root().join("volumes/db");
+    fs::create_dir(volume.join("data")).unwrap();
+    fs::write(volume.join("data/file"), "precious").unwrap();
+    let before = listing(&setup.root());
+    let why = format!(
+        "volume db cannot be used: its record says that it is a directory elsewhere, and it has \
+         one here; mend it or move it away, {} is left as it is",
+        volume.display()
+    );
+    for method in ["VolumeDriver.Remove", "Dirvol.Remove"] {
+        assert_eq!(serve.call(method, &named("db")), failed(500, &why));
+    }
+    assert_eq!(serve.call("VolumeDriver.Mount", &with_id("db", "x")), failed(500, &why));
+    assert_eq!(listing(&setup.root()), before);
+    serve.stop();
+}

@@ -1,11 +1,16 @@
 //! What the driver can do with fewer of root's capabilities, as docs/security.md has it.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use dirvol::sys::xattr;
+use nix::sys::stat::{Mode, SFlag};
 use serde_json::json;
 
+use crate::asked::{ask, said};
 use crate::expect::{done, named, with_id, with_options};
 use crate::harness::{Serve, Setup, eventually};
 
@@ -121,6 +126,74 @@ fn each_capability_of_the_unit_is_needed() {
     });
     serve.stop();
     // The next one that may does.
-    setup.serve().stop();
+    let serve = setup.serve();
     is_swept(&setup);
+    serve.stop();
+}
+
+/// Makes a device, a fifo and a file that may do something, as containers do.
+fn fill(data: &Path) {
+    let null = nix::sys::stat::makedev(1, 3);
+    nix::sys::stat::mknod(&data.join("null"), SFlag::S_IFCHR, Mode::S_IRUSR, null).unwrap();
+    nix::unistd::mkfifo(&data.join("fifo"), Mode::S_IRUSR).unwrap();
+    fs::write(data.join("ping"), "").unwrap();
+    let ping = fs::File::open(data.join("ping")).unwrap();
+    xattr::set(ping.as_fd(), CAPABILITY, &CAP_NET_RAW).unwrap();
+}
+
+const CAPABILITY: &std::ffi::CStr = c"security.capability";
+
+/// `cap_net_raw`, as the kernel keeps it: `struct vfs_cap_data`.
+const CAP_NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Whether the device of [`fill`] is there, and whether the file may what it may.
+fn filled(data: &Path) -> (bool, bool) {
+    assert!(data.join("fifo").exists());
+    let ping = fs::File::open(data.join("ping")).unwrap();
+    let device = fs::symlink_metadata(data.join("null")).ok().map(|meta| meta.rdev());
+    let value = xattr::value(ping.as_fd(), CAPABILITY).unwrap();
+    (device == Some(nix::sys::stat::makedev(1, 3)), value.as_deref() == Some(&CAP_NET_RAW[..]))
+}
+
+/// By `dirvol clone`, and by `dirvol import` of its own archive.
+#[test]
+fn devices_and_what_files_may_do_are_copied_with_a_capability_for_each() {
+    let device = "null: the driver may not make devices";
+    let attribute = "ping: its attribute security.capability cannot be set here";
+    let no_device = "entry \"./null\": this driver may not make devices: give it CAP_MKNOD, or \
+                     pack without it";
+    let no_attribute = "dirvol: volume c: left out: attribute security.capability\n";
+    let cases: [(&str, bool, bool, &[&str]); 4] = [
+        (",+mknod,+setfcap", true, true, &[]),
+        (",+mknod", true, false, &[attribute]),
+        (",+setfcap", false, true, &[device]),
+        ("", false, false, &[device, attribute]),
+    ];
+    for (more, may_mknod, may_setfcap, left_out) in cases {
+        let setup = Setup::new();
+        let serve = with_capabilities(&setup, &(of_the_unit() + more));
+        serve.create("a");
+        let volumes = setup.root().join("volumes");
+        fill(&volumes.join("a/data"));
+        let cloned = serve.ok("Dirvol.Clone", r#"{"Name":"b","From":"a"}"#);
+        let mut cloned: serde_json::Value = serde_json::from_str(&cloned).unwrap();
+        let skipped = cloned["Skipped"].as_array_mut().unwrap();
+        skipped.sort_by_key(ToString::to_string);
+        assert_eq!(cloned["Skipped"], json!(left_out), "{more}");
+        assert_eq!(filled(&volumes.join("b/data")), (may_mknod, may_setfcap), "{more}");
+        let file = setup.path("a.tar");
+        said(&serve, &format!("export a {}", file.display()));
+        let imported = ask(&serve, &format!("import c {}", file.display()));
+        if may_mknod {
+            let told = if may_setfcap { "" } else { no_attribute };
+            assert_eq!((imported.code, imported.stderr.as_str()), (Some(0), told), "{more}");
+            assert_eq!(filled(&volumes.join("c/data")), (may_mknod, may_setfcap), "{more}");
+        } else {
+            let told = format!("dirvol: volume c was not made: {no_device}\n");
+            assert_eq!((imported.code, imported.stderr), (Some(1), told), "{more}");
+            is_swept(&setup);
+            assert_eq!(serve.names(), ["a", "b"], "{more}");
+        }
+        serve.stop();
+    }
 }

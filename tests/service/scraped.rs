@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use crate::expect::response;
 use crate::harness::{Answer, Serve, get};
 
-const ENDPOINTS: [&str; 23] = [
+const ENDPOINTS: [&str; 24] = [
     "activate",
     "create",
     "remove",
@@ -19,6 +19,7 @@ const ENDPOINTS: [&str; 23] = [
     "get",
     "list",
     "capabilities",
+    "dirvol_adopt",
     "dirvol_clone",
     "dirvol_list",
     "dirvol_holders",

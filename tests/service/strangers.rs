@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
+use crate::asked::said;
 use crate::expect::{done, with_options};
 use crate::harness::{Serve, Setup, tree};
 
@@ -128,6 +129,30 @@ fn a_setuid_file_in_a_volume_makes_a_user_of_the_host_no_root() {
     let (code, said) = as_user(r#""$0" -u"#, &[Path::new(&there)]);
     assert_eq!((code, said.trim()), (Some(0), USER));
     drop(container);
+    serve.stop();
+}
+
+/// What is setuid in an archive, or in the original of a copy, stays so; and no user of
+/// the host gets there.
+#[test]
+fn what_is_setuid_in_an_archive_or_a_copy_is_kept_and_reached_by_no_user() {
+    let setup = Setup::new();
+    let serve = open_volume(&setup);
+    // Even where somebody has opened the root for all.
+    fs::set_permissions(setup.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = setup.path("a.tar");
+    said(&serve, &format!("export a {}", file.display()));
+    said(&serve, &format!("import unpacked {}", file.display()));
+    serve.ok("Dirvol.Clone", r#"{"Name":"copy","From":"a"}"#);
+    // Whoever reads an archive reads the volume, so that is its owner's alone.
+    assert_eq!(as_user(r#"cat "$0""#, &[&file]), (Some(1), String::new()));
+    for name in ["a", "unpacked", "copy"] {
+        let program = setup.root().join("volumes").join(name).join("data/id");
+        let mode = fs::metadata(&program).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o4755, "{name}");
+        let (code, said) = as_user(r#""$0" -u"#, &[&program]);
+        assert!(code != Some(0) && said.is_empty(), "{name}: {code:?} {said}");
+    }
     serve.stop();
 }
 

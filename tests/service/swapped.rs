@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dirvol::store::{Init, Scope, Settings, Step};
+use dirvol::store::{Init, Probe, Scope, Settings, Step};
 use dirvol::volume::{self, Driver, Options, VolumeName};
+use nix::fcntl::{RenameFlags, renameat2};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::mkfifo;
 
 use crate::harness::Setup;
 use crate::harness::hostile::Sentinel;
@@ -17,6 +20,28 @@ use crate::harness::hostile::Sentinel;
 /// How deep the driver descends before it moves up what lies below: there is no deeper
 /// way to a directory than by its name then.
 const DEPTH: usize = 64;
+
+/// A driver in this process.
+fn driver(setup: &Setup, probe: Option<Probe>) -> Driver {
+    let driver = Driver::new(volume::Settings {
+        bind_roots: Vec::new(),
+        root: Settings {
+            path: setup.root(),
+            state_dir: setup.state(),
+            init: Init::Auto,
+            scope: Scope::Local,
+            accept: None,
+            plugin: false,
+            unusable: None,
+            probe,
+        },
+        retention: Duration::ZERO,
+        defaults: Options::default(),
+        fixture: None,
+    });
+    driver.check();
+    driver
+}
 
 /// Removes a volume for good while `swap` is called with the volume's data directory and
 /// each step that is about to be made below it.
@@ -34,23 +59,7 @@ fn remove_while(setup: &Setup, fill: &dyn Fn(&Path), swap: fn(&Path, &Step<'_>, 
         }
         Ok(())
     };
-    let driver = Driver::new(volume::Settings {
-        bind_roots: Vec::new(),
-        root: Settings {
-            path: root.clone(),
-            state_dir: setup.state(),
-            init: Init::Auto,
-            scope: Scope::Local,
-            accept: None,
-            plugin: false,
-            unusable: None,
-            probe: Some(Arc::new(probe)),
-        },
-        retention: Duration::ZERO,
-        defaults: Options::default(),
-        fixture: None,
-    });
-    driver.check();
+    let driver = driver(setup, Some(Arc::new(probe)));
     let name = VolumeName::new("a").unwrap();
     driver.create(&name, &Options::default()).unwrap();
     fill(&root.join("volumes/a/data"));
@@ -104,4 +113,41 @@ fn a_link_that_is_moved_up_in_the_place_of_a_deep_directory_is_deleted() {
         }
     });
     sentinel.assert_untouched("a removal for good");
+}
+
+/// To open a device does something: a watchdog begins to wait.
+#[test]
+fn a_device_or_a_fifo_that_takes_a_files_place_while_that_is_read_is_not_opened() {
+    let setup = Setup::new();
+    fs::create_dir(setup.root()).unwrap();
+    let driver = driver(&setup, None);
+    let name = VolumeName::new("a").unwrap();
+    driver.create(&name, &Options::default()).unwrap();
+    let data = setup.root().join("volumes/a/data");
+    fs::write(data.join("file"), "of the volume").unwrap();
+    mkfifo(&data.join("fifo"), Mode::S_IRWXU).unwrap();
+    // Nobody drives it: who opens it is told so.
+    let none = nix::sys::stat::makedev(60, 1);
+    mknod(&data.join("device"), SFlag::S_IFCHR, Mode::S_IRWXU, none).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let dir = fs::File::open(&data).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                for other in ["device", "fifo"] {
+                    let flags = RenameFlags::RENAME_EXCHANGE;
+                    renameat2(&dir, "file", &dir, other, flags).unwrap();
+                }
+            }
+        });
+        let read: Vec<String> = (0..3000)
+            .filter_map(|_| {
+                let export = driver.export(&name, true);
+                export.and_then(|export| export.write(&driver, &mut Vec::new())).err()
+            })
+            .map(|error| error.to_string())
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(read, [""; 0]);
+    });
 }
