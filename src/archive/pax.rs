@@ -73,7 +73,6 @@ impl Pax {
                 self.xattrs.retain(|(known, _)| *known != name);
                 self.xattrs.push((name, value.to_vec()));
             }
-            }
             _ if key.starts_with(b"SCHILY.acl.") && self.lost.is_none() => {
                 self.lost = Some(key.escape_ascii().to_string());
             }
