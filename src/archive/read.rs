@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
             };
             match header[TYPE] {
                 b'x' | b'X' => {
-                    pax.add(&self.long(&header, &mut room)?).map_err(|why| self.bad(&why))?
+                    pax.add(&self.long(&header, &mut room)?).map_err(|why| self.bad(&why))?;
                 }
                 b'g' => {
                     let records = self.long(&header, &mut room)?;
