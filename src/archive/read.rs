@@ -13,6 +13,10 @@ use super::{BLOCK, Entry, Kind, Piece, Time};
 /// headers that hold for all: they are in memory.
 const LONGEST: u64 = 1 << 20;
 
+/// How many zeros may follow the end of an archive. tar fills up its last record with
+/// them, which is of 10 KiB unless somebody wants it otherwise.
+const MOST_ZEROS: u64 = 64 << 20;
+
 /// How much of a file is handed on at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -260,9 +264,13 @@ impl<'a> Reader<'a> {
     /// Reads on to the very end, where nothing else may come.
     fn end(&mut self) -> Result<(), Error> {
         let mut buffer = vec![0; CHUNK];
+        let ended = self.at;
         loop {
             match self.from.read(&mut buffer) {
                 Ok(0) => return Ok(()),
+                Ok(_) if self.at - ended > MOST_ZEROS => {
+                    return Err(self.bad("zeros follow the end of the archive, and do not end"));
+                }
                 Ok(len) if buffer[..len].iter().all(|&byte| byte == 0) => self.at += len as u64,
                 Ok(_) => {
                     return Err(self.bad(

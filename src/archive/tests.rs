@@ -1,4 +1,4 @@
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 
 use proptest::prelude::*;
 
@@ -251,4 +251,18 @@ fn passed_over(bytes: &[u8]) -> Result<(), Error> {
     let mut reader = Reader::new(&mut bytes);
     while reader.entry()?.is_some() {}
     Ok(())
+}
+
+#[test]
+fn an_archive_that_is_followed_by_zeros_without_end_is_refused() {
+    let bytes = written(&[entry("a", Kind::Fifo)]);
+    let read_all = |zeros: u64| {
+        let mut from = bytes.as_slice().chain(io::repeat(0).take(zeros));
+        let mut reader = Reader::new(&mut from);
+        assert!(reader.entry().unwrap().is_some());
+        reader.entry().map(|entry| entry.is_none()).map_err(|error| error.to_string())
+    };
+    assert_eq!(read_all(32 << 20), Ok(true));
+    let why = read_all(u64::MAX).unwrap_err();
+    assert!(why.ends_with("zeros follow the end of the archive, and do not end"), "{why}");
 }

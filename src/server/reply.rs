@@ -92,7 +92,9 @@ impl Failure {
                 | Error::Exists(_)
                 | Error::Taken(_)
                 | Error::Blind => StatusCode::CONFLICT,
-                Error::Unavailable(_) | Error::TooManyCopies(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Error::Unavailable(_) | Error::Occupied(_) | Error::TooManyCopies(_) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 Error::Damaged(..)
                 | Error::NoPlace(..)
                 | Error::Disk(..)
@@ -138,7 +140,7 @@ impl Failure {
                 Error::Archive(..) => ErrorKind::BadArchive,
                 Error::Blind => ErrorKind::Blind,
                 Error::Damaged(..) | Error::NoPlace(..) => ErrorKind::Damaged,
-                Error::TooManyCopies(_) => ErrorKind::Busy,
+                Error::Occupied(_) | Error::TooManyCopies(_) => ErrorKind::Busy,
                 Error::Unavailable(_) => ErrorKind::Unavailable,
                 Error::Disk(..) | Error::Root(_) => ErrorKind::Disk,
                 Error::Fixture => ErrorKind::Fixture,

@@ -160,7 +160,7 @@ impl Driver {
         let (stated, record) = record;
         let name = VolumeName::new(&stated)
             .ok_or_else(|| stuck(format!("no volume may be called {stated:?}")))?;
-        let _lock = self.locks.lock(name.file());
+        let Some(_lock) = self.locks.lock(name.file()) else { return Ok(None) };
         let there = self.read(root, &name).map_err(|error| stuck(error.to_string()))?;
         let committed = match there {
             Some(_) => Ok(Some(Commit::Exists)),

@@ -196,6 +196,7 @@ impl Driver {
     ) -> Result<(Guard<'a>, Arc<Root>), Error> {
         self.root()?;
         let lock = self.locks.lock(name.file());
+        let lock = lock.ok_or_else(|| Error::Occupied(name.clone()))?;
         Ok((lock, self.checked_root()?))
     }
 

@@ -120,7 +120,10 @@ impl Driver {
         let mut first = Ok(());
         for name in differing.filter_map(VolumeName::from_file) {
             // Under its lock, for it may be on its way in or out.
-            let _lock = self.locks.lock(name.file());
+            let Some(_lock) = self.locks.lock(name.file()) else {
+                first = first.and(Err(Error::Occupied(name.clone())));
+                continue;
+            };
             let found = root.read(name.file());
             // One that cannot be told is not known to be absent.
             let there = !matches!(found, Ok(None));

@@ -9,6 +9,7 @@ use crate::store::{self, COPY, PACK, WALK};
 use crate::sys::mountinfo::Use;
 
 use super::clone::COPIES;
+use super::locks::LIMIT;
 use super::name::{MAX_LENGTH, VolumeName};
 use super::options::BadOption;
 
@@ -77,6 +78,12 @@ pub enum Error {
         /// Who uses it.
         by: String,
     },
+    /// Another operation on the volume goes on for long.
+    #[error(
+        "volume {0}: another operation on it has not ended after {limit} s, such as an import; try \
+         again when it has", limit = LIMIT.as_secs()
+    )]
+    Occupied(VolumeName),
     /// As many volumes are being copied as may be.
     #[error("volume {0}: {COPIES} others are being copied; try again when one of them is done")]
     TooManyCopies(VolumeName),

@@ -3,8 +3,14 @@
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::store::FileName;
+
+/// How long anybody waits for a lock: whoever waits has a place among the operations on
+/// the disk, which others need, and an import may hold a name for hours. It is less than
+/// engines wait for any answer.
+pub const LIMIT: Duration = Duration::from_secs(40);
 
 /// The names that are locked. The mutex is held for the look-up alone, never
 /// over disk work, so two volumes never wait for each other.
@@ -22,15 +28,16 @@ pub struct Guard<'a> {
 }
 
 impl Locks {
-    /// Waits until nobody else has the lock of `name`, and takes it.
-    pub fn lock<'a>(&'a self, name: &'a FileName) -> Guard<'a> {
+    /// Waits until nobody else has the lock of `name`, and takes it; or returns `None`
+    /// when that has taken [`LIMIT`].
+    pub fn lock<'a>(&'a self, name: &'a FileName) -> Option<Guard<'a>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = self
+        let (mut held, _) = self
             .released
-            .wait_while(held, |held| held.contains(name))
+            .wait_timeout_while(held, LIMIT, |held| held.contains(name))
             .unwrap_or_else(PoisonError::into_inner);
-        held.insert(name.clone());
-        Guard { locks: self, name }
+        let is_free = held.insert(name.clone());
+        is_free.then(|| Guard { locks: self, name })
     }
 }
 

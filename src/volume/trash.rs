@@ -56,13 +56,14 @@ impl Driver {
     /// No root, no such entry, a volume of that name, or the disk.
     pub fn restore(&self, entry: &str, name: Option<VolumeName>) -> Result<Volume, Error> {
         let entry = find(&*self.checked_root()?, entry)?;
-        // Two who restore one entry would write their names into one record.
-        let _entry_lock = self.locks.lock(entry.file());
         let old = entry.volume().as_str();
         let name = match name {
             Some(name) => name,
             None => VolumeName::new(old).ok_or_else(|| Error::BadName(old.to_owned()))?,
         };
+        // Two who restore one entry would write their names into one record.
+        let entry_lock = self.locks.lock(entry.file());
+        let _entry_lock = entry_lock.ok_or_else(|| Error::Occupied(name.clone()))?;
         let (_lock, root) = self.enter(&name)?;
         if self.read(&root, &name)?.is_some() {
             return Err(Error::Exists(name.clone()));

@@ -33,6 +33,7 @@ mod damaged;
 mod fuzzed;
 mod hostile;
 mod names;
+mod occupied;
 mod privileges;
 mod strangers;
 mod swapped;
