@@ -142,9 +142,13 @@ impl Root {
         let before = quota::project(data.as_fd()).ok();
         let renamed = self.make_fit(&data, terms).and_then(|()| {
             // Somebody else's renames and bytes, as all user bytes: ours counts only when
-            // theirs is on the disk.
-            entry.sync_file_system()?;
-            data.sync()?;
+            // theirs is on the disk. They cannot be thrown away and made anew, so a sync
+            // that failed is final here too.
+            self.refuse_unsynced(&entry)?;
+            entry.sync_file_system().inspect_err(|error| {
+                let _first_stays = self.unsynced.set(error.to_string());
+            })?;
+            self.commit(&data)?;
             self.state().note(name)?;
             adopting.rename(token, &self.volumes, name)
         });

@@ -211,6 +211,7 @@ impl Driver {
                 Ok(committed)
             }
             Err(error) if limit != Amount::default() && error.errno() == Some(Errno::EDQUOT) => {
+                self.give_up_if_unsynced(root);
                 let why = "the directory holds more than the volume may: raise its size or inodes";
                 Err(Error::Archive(name.clone(), why.into()))
             }

@@ -131,11 +131,14 @@ pub const OPERATIONS: &[Operation] = &[
         once: false,
     },
     Operation {
-        name: "a place for a directory",
+        name: "a place that nobody comes to",
         on: On::Served,
         set_up: |_| {},
-        run: |driver| driver.prepare(&a(), &Options::default()).map(drop).map_err(text),
-        real: Real::Call("Dirvol.Adopt", r#"{"Phase":"prepare","Name":"a"}"#),
+        run: |driver| {
+            let prepared = driver.prepare(&a(), &Options::default()).map_err(text)?;
+            driver.cancel(&a(), &prepared.token).map(drop).map_err(text)
+        },
+        real: Real::Unasked,
         outcomes: EITHER,
         once: false,
     },
