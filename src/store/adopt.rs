@@ -60,7 +60,7 @@ impl Root {
             let entry = adopting.open_dir(&token)?;
             entry.write_new_synced(RECORD, record)?;
             entry.sync()?;
-            adopting.sync()?;
+            self.commit(&adopting)?;
             entry.identity()
         })();
         match made {
@@ -221,7 +221,7 @@ impl Root {
         }
         match self.dir.make_dir(ADOPTING) {
             Err(error) if error.errno() != Some(Errno::EEXIST) => return Err(error),
-            _ => self.dir.sync()?,
+            _ => self.commit(&self.dir)?,
         }
         self.dir.open_dir(&FileName::new(ADOPTING).expect("it is one component"))
     }
