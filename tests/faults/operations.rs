@@ -131,18 +131,6 @@ pub const OPERATIONS: &[Operation] = &[
         once: false,
     },
     Operation {
-        name: "a place that nobody comes to",
-        on: On::Served,
-        set_up: |_| {},
-        run: |driver| {
-            let prepared = driver.prepare(&a(), &Options::default()).map_err(text)?;
-            driver.cancel(&a(), &prepared.token).map(drop).map_err(text)
-        },
-        real: Real::Unasked,
-        outcomes: EITHER,
-        once: false,
-    },
-    Operation {
         name: "a directory that was moved in",
         on: On::Served,
         set_up: |world| {
