@@ -60,7 +60,7 @@ impl Root {
             let entry = adopting.open_dir(&token)?;
             entry.write_new_synced(RECORD, record)?;
             entry.sync()?;
-            adopting.sync()?;
+            self.commit(&adopting)?;
             entry.identity()
         })();
         match made {
@@ -142,9 +142,13 @@ impl Root {
         let before = quota::project(data.as_fd()).ok();
         let renamed = self.make_fit(&data, terms).and_then(|()| {
             // Somebody else's renames and bytes, as all user bytes: ours counts only when
-            // theirs is on the disk.
-            entry.sync_file_system()?;
-            data.sync()?;
+            // theirs is on the disk. They cannot be thrown away and made anew, so a sync
+            // that failed is final here too.
+            self.refuse_unsynced(&entry)?;
+            entry.sync_file_system().inspect_err(|error| {
+                let _first_stays = self.unsynced.set(error.to_string());
+            })?;
+            self.commit(&data)?;
             self.state().note(name)?;
             adopting.rename(token, &self.volumes, name)
         });
@@ -217,7 +221,7 @@ impl Root {
         }
         match self.dir.make_dir(ADOPTING) {
             Err(error) if error.errno() != Some(Errno::EEXIST) => return Err(error),
-            _ => self.dir.sync()?,
+            _ => self.commit(&self.dir)?,
         }
         self.dir.open_dir(&FileName::new(ADOPTING).expect("it is one component"))
     }

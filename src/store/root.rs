@@ -70,7 +70,7 @@ pub struct Root {
     /// What nobody needs and is still to be deleted.
     pub(super) doomed: Mutex<super::trash::Doomed>,
     /// The first sync of `volumes/` or `trash/` that failed.
-    unsynced: OnceLock<String>,
+    pub(super) unsynced: OnceLock<String>,
     /// Whether it was given up, and what still runs should end.
     lost: AtomicBool,
     pub(super) dir: Dir,

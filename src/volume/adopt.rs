@@ -64,7 +64,10 @@ impl Driver {
         }
         let bytes = record.to_bytes(name);
         let prepared = self.with_room(&root, || root.prepare(&bytes));
-        let (token, identity) = prepared.map_err(|error| Error::Disk(name.clone(), error))?;
+        let (token, identity) = prepared.map_err(|error| {
+            self.give_up_if_unsynced(&root);
+            Error::Disk(name.clone(), error)
+        })?;
         Ok(Prepared {
             path: layout::adopting(root.path(), &token),
             token: token.to_string(),
@@ -211,6 +214,7 @@ impl Driver {
                 Ok(committed)
             }
             Err(error) if limit != Amount::default() && error.errno() == Some(Errno::EDQUOT) => {
+                self.give_up_if_unsynced(root);
                 let why = "the directory holds more than the volume may: raise its size or inodes";
                 Err(Error::Archive(name.clone(), why.into()))
             }

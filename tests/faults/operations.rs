@@ -131,15 +131,6 @@ pub const OPERATIONS: &[Operation] = &[
         once: false,
     },
     Operation {
-        name: "a place for a directory",
-        on: On::Served,
-        set_up: |_| {},
-        run: |driver| driver.prepare(&a(), &Options::default()).map(drop).map_err(text),
-        real: Real::Call("Dirvol.Adopt", r#"{"Phase":"prepare","Name":"a"}"#),
-        outcomes: EITHER,
-        once: false,
-    },
-    Operation {
         name: "a directory that was moved in",
         on: On::Served,
         set_up: |world| {
