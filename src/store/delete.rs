@@ -87,8 +87,7 @@ fn delete_below(root: &Root, at: &At<'_>, name: &CStr, moved: &mut Moved) -> Res
     if let Some(account) = subvolume
         && delete_whole(&dir, parent, name)
     {
-        root.close(account);
-        return Ok(());
+        return subvolume_is_gone(root, account, parent);
     }
     if at.depth == DEPTH {
         if moved.len() == MOVED {
@@ -123,10 +122,16 @@ fn delete_below(root: &Root, at: &At<'_>, name: &CStr, moved: &mut Moved) -> Res
     })?;
     first?;
     parent.delete_dir(name)?;
-    if let Some(account) = subvolume {
-        root.close(account);
-    }
-    Ok(())
+    subvolume.map_or(Ok(()), |account| subvolume_is_gone(root, account, parent))
+}
+
+/// Sees to what follows when a subvolume in `parent` is gone. That is written before
+/// `parent` goes itself: btrfs (seen on Linux 6.18) cannot be mounted after a power cut
+/// whose log has a directory deleted that held a subvolume at the last commit, for it
+/// looks for an inode with the subvolume's number.
+fn subvolume_is_gone(root: &Root, account: Account, parent: &Dir) -> Result<()> {
+    root.close(account);
+    parent.sync_file_system()
 }
 
 /// Returns the account of `dir` where it is a subvolume of btrfs: a volume's data
