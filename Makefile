@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 BINARY = target/$(TARGET)/release/dirvol
 
 # The driver runs in a plugin's empty root file system, so it needs no libc there.
-STATIC = RUSTFLAGS="-C target-feature=+crt-static $(INLINE) $$($(PACKED))" $(CARGO)
+STATIC = RUSTFLAGS="-C target-feature=+crt-static $(INLINE) $$($(PACKED)) $$($(SHORT))" $(CARGO)
 
 # What is marked #[inline] is copied into its callers where it is as small as whatever else
 # is, and not up to LLVM's 325, which holds even where it optimises for size: 140 kB less.
@@ -17,6 +17,11 @@ INLINE = -C llvm-args=-inlinehint-threshold=50
 # has learnt this form from glibc 2.36 (Debian 12); with an older one it would not start.
 PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 ] \
 	&& echo -C link-arg=-Wl,-z,pack-relative-relocs
+
+# A place in a crate, for a panic, is told from the crate on: where cargo keeps crates here
+# is nobody's business, and 9 kB.
+SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
+	echo --remap-path-prefix=$$dir=; done
 
 export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 

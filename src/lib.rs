@@ -16,6 +16,7 @@ pub mod volume;
 
 pub mod api;
 pub mod archive;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod order;

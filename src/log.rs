@@ -48,7 +48,8 @@ enum Line {
 /// No thread is to be had.
 pub fn start(level: Level, format: Format) -> io::Result<()> {
     let (sender, lines) = sync_channel(QUEUE);
-    thread::Builder::new().name("log".into()).spawn(move || write_all(&lines))?;
+    let write: Box<dyn FnOnce() + Send> = Box::new(move || write_all(&lines));
+    thread::Builder::new().name("log".into()).spawn(write)?;
     let _called_once = QUEUED.set(sender.clone());
     let log = tracing_subscriber::fmt()
         .with_max_level(level)

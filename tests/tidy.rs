@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use dirvol::metrics::{FileSystem, Now, Seen};
 
 /// What each room of `src/` may import from the others: always downwards.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "commands"]),
     (
         "commands",
@@ -20,14 +20,15 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ),
     ("doctor", &["client", "order", "store", "sys", "volume"]),
     ("config", &["cli", "log", "store", "volume"]),
-    ("server", &["api", "log", "metrics", "store", "volume"]),
-    ("volume", &["archive", "store", "sys"]),
-    ("store", &["archive", "order", "sys"]),
+    ("server", &["api", "json", "log", "metrics", "store", "volume"]),
+    ("volume", &["archive", "json", "store", "sys"]),
+    ("store", &["archive", "json", "order", "sys"]),
     ("sys", &["order"]),
-    ("client", &["order"]),
+    ("client", &["json", "order"]),
     ("api", &[]),
     ("archive", &[]),
     ("cli", &[]),
+    ("json", &[]),
     ("log", &[]),
     ("metrics", &[]),
     ("order", &[]),

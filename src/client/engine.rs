@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Error, LIMIT, send};
+use crate::json;
 use crate::order;
 
 /// Where engines listen; Podman has Docker's calls too.
@@ -138,7 +139,7 @@ fn get<T: DeserializeOwned>(
     if answer.status != StatusCode::OK.as_u16() {
         return Err(cannot(&format!("it answered with status {}", answer.status)));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| cannot(&error.to_string()))
+    json::read(&answer.body).map_err(|error| cannot(&error.to_string()))
 }
 
 fn cannot_ask(socket: &Path, what: &str, why: &str) -> Error {

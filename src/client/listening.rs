@@ -14,6 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, get
 use serde::Deserialize;
 
 use super::{Error, SOCKET, below_plugins, is_socket, send};
+use crate::json;
 
 /// What the file names of our sockets begin with, in the directory of all plugins.
 const OURS: &str = "dirvol";
@@ -74,7 +75,7 @@ pub fn listener(path: &Path, limit: Duration) -> Listener {
         Ok(answer) => answer,
         Err(Error::Unreachable(why) | Error::Failed(why)) => return Listener::Mute(why),
     };
-    match serde_json::from_slice::<Health>(&answer.body) {
+    match json::read::<Health>(&answer.body) {
         Ok(health) if health.status == "ok" => Listener::Driver { pid, unavailable: None },
         Ok(Health { status, reason }) if status == "unavailable" => {
             Listener::Driver { pid, unavailable: reason }

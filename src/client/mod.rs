@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::json;
 use crate::order;
 use exchange::{Body, exchange, reactor, read_answer, request};
 
@@ -130,7 +131,7 @@ impl Client {
 /// Reads an answer that is a success, or says what the driver says is wrong.
 fn understood<T: DeserializeOwned>(method: &str, answer: Answer) -> Result<T, Error> {
     let answer = succeeded(method, answer)?;
-    serde_json::from_slice(&answer.body).map_err(|error| strange(method, &answer, &error))
+    json::read(&answer.body).map_err(|error| strange(method, &answer, &error))
 }
 
 /// Passes on an answer that is a success, or says what the driver says is wrong.
@@ -144,7 +145,7 @@ fn succeeded(method: &str, answer: Answer) -> Result<Answer, Error> {
         return Ok(answer);
     }
     let failed: Failed =
-        serde_json::from_slice(&answer.body).map_err(|error| strange(method, &answer, &error))?;
+        json::read(&answer.body).map_err(|error| strange(method, &answer, &error))?;
     Err(Error::Failed(failed.err))
 }
 

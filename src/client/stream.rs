@@ -24,6 +24,9 @@ const PIECE: usize = 1 << 16;
 /// Where an archive ends: two blocks of zeros.
 const END: usize = 1024;
 
+/// Writes an archive.
+pub type Make = Box<dyn FnOnce(&mut Upload) -> io::Result<()> + Send>;
+
 /// What an archive is written into on its way to the driver.
 #[derive(Debug)]
 pub struct Upload {
@@ -43,7 +46,7 @@ impl Client {
         method: &str,
         header: &'static str,
         request: &impl Serialize,
-        make: impl FnOnce(&mut Upload) -> io::Result<()> + Send + 'static,
+        make: Make,
     ) -> Result<T, Error> {
         let stated = serde_json::to_vec(request).expect("a request has only text and numbers");
         let stated = HeaderValue::from_bytes(&stated)
@@ -55,7 +58,7 @@ impl Client {
             .header(HeaderName::from_static(header), stated)
             .body(Body::Parts(sent))
             .expect("a method and a path make a request");
-        std::thread::spawn(move || {
+        let making = move || {
             let mut upload = Upload { parts, collected: Vec::new() };
             let made = make(&mut upload).and_then(|()| upload.flush());
             if let Err(error) = made {
@@ -65,7 +68,8 @@ impl Client {
                 // driver knows that it was not all.
                 let _gone = upload.parts.blocking_send(Err(broken));
             }
-        });
+        };
+        std::thread::spawn(Box::new(making) as Box<dyn FnOnce() + Send>);
         let exchange = async {
             let response = exchange::exchange(&self.socket, request).await;
             // What is wrong with the archive here is the cause of whatever follows.

@@ -10,7 +10,7 @@ use super::output::show;
 use super::{Failure, ask, find, note};
 use crate::api::{self, LEFT_OUT, REQUEST};
 use crate::cli::client::{Export, Import};
-use crate::client::stream::Upload;
+use crate::client::stream::{Make, Upload};
 use crate::store::{self, NewFile, Packing};
 use crate::volume::size::about;
 
@@ -37,8 +37,6 @@ pub fn import(socket: Option<PathBuf>, args: Import) -> Result<(), Failure> {
         format!("{name}: {files} files, {bytes}\n")
     })
 }
-
-type Make = Box<dyn FnOnce(&mut Upload) -> io::Result<()> + Send>;
 
 /// Opens what is to be imported: whether it can be is told before the driver is asked.
 fn source(from: &Path) -> Result<Make, Failure> {

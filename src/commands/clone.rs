@@ -2,8 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::change::options;
@@ -27,18 +28,13 @@ pub fn clone(socket: Option<PathBuf>, args: Clone) -> Result<(), Failure> {
     let Clone { from, name, live, .. } = args;
     let request = api::Clone { name, from, opts: options("--opt", &args.opt)?, live };
     let (client, format) = ask(socket, args.ask)?;
-    let cloned: api::Cloned = if io::stderr().is_terminal() {
-        thread::scope(|scope| {
-            let (done, ended) = channel();
-            let (client, request) = (&client, &request);
-            scope.spawn(move || show_progress(client, &request.name, &ended));
-            let answer = client.ask("Dirvol.Clone", request);
-            drop(done);
-            answer
-        })?
-    } else {
-        client.ask("Dirvol.Clone", &request)?
-    };
+    let client = Arc::new(client);
+    let shown = io::stderr().is_terminal().then(|| Shown::of(&client, &request.name));
+    let answer = client.ask("Dirvol.Clone", &request);
+    if let Some(shown) = shown {
+        shown.end();
+    }
+    let cloned: api::Cloned = answer?;
     show(format, &cloned, told)?;
     for skipped in &cloned.skipped {
         note(&format!("not copied: {skipped}"));
@@ -50,11 +46,39 @@ pub fn clone(socket: Option<PathBuf>, args: Clone) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A thread that shows how far a copy has come.
+struct Shown {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Shown {
+    /// Begins to show it of the copy `name`.
+    fn of(client: &Arc<Client>, name: &str) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (client, name, told) = (Arc::clone(client), name.to_owned(), Arc::clone(&ended));
+        let show = move || show_progress(&client, name, &told);
+        Self { ended, thread: thread::spawn(Box::new(show) as Box<dyn FnOnce() + Send>) }
+    }
+
+    /// Takes it away, for the copy has ended.
+    fn end(self) {
+        self.ended.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // Ignoring: it has told of its panic itself.
+        let _panicked = self.thread.join();
+    }
+}
+
 /// Shows how far a copy has come, until it has ended.
-fn show_progress(client: &Client, name: &str, ended: &Receiver<()>) {
+fn show_progress(client: &Client, name: String, ended: &AtomicBool) {
     let mut shown = false;
-    let request = api::Named { name: name.to_owned() };
-    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(SHOW_EVERY) {
+    let request = api::Named { name };
+    loop {
+        thread::park_timeout(SHOW_EVERY);
+        if ended.load(Ordering::Acquire) {
+            break;
+        }
         // The copy's own answer says what is wrong, if anything is.
         let Ok(progress) = client.ask::<api::Progress>("Dirvol.Progress", &request) else { break };
         if progress.copying {

@@ -205,12 +205,14 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
 /// Starts a thread that takes `turn` after turn. One that panics is a defect,
 /// and the next turn is taken all the same.
 fn spawn(name: &'static str, app: Arc<App>, turn: fn(&App)) -> io::Result<()> {
-    let turns = move || loop {
-        if catch_unwind(AssertUnwindSafe(|| turn(&app))).is_err() {
-            tracing::error!("dirvol has a defect, please report it: thread {name} panicked");
-            thread::sleep(CHECK_EVERY);
+    let turns: Box<dyn FnOnce() + Send> = Box::new(move || {
+        loop {
+            if catch_unwind(AssertUnwindSafe(|| turn(&app))).is_err() {
+                tracing::error!("dirvol has a defect, please report it: thread {name} panicked");
+                thread::sleep(CHECK_EVERY);
+            }
         }
-    };
+    });
     thread::Builder::new().name(name.into()).spawn(turns).map(drop)
 }
 

@@ -11,7 +11,7 @@ mod units;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl Report {
     fn find(
         &mut self,
         check: &'static str,
-        subject: &(impl fmt::Display + ?Sized),
+        subject: &dyn fmt::Display,
         finding: impl Into<String>,
         cure: impl Into<String>,
     ) {
@@ -117,15 +117,24 @@ pub fn examine(subject: &Subject) -> Report {
     let mut report = Report::default();
     let sockets = serving::look(&subject.socket, &mut report);
     // Whoever waits for a disk that hangs cannot be stopped, and ends with the process.
-    let (send, receive) = mpsc::channel();
-    let (disk_of, served) = (subject.clone(), sockets.is_served());
-    thread::spawn(move || {
-        // Ignoring: nobody waits for it any more.
-        let _late = send.send(disk::look(&disk_of, served));
-    });
-    let disk = match receive.recv_timeout(DISK_LIMIT) {
-        Ok(disk) => disk,
-        Err(_) => {
+    let found: Arc<(Mutex<Option<disk::Disk>>, Condvar)> = Arc::default();
+    let (tell, disk_of, served) = (Arc::clone(&found), subject.clone(), sockets.is_served());
+    let look = move || {
+        let looked = disk::look(&disk_of, served);
+        // Perhaps nobody waits for it any more.
+        *tell.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
+        tell.1.notify_one();
+    };
+    // Boxed, as wherever a thread is begun: a spawn is compiled anew for each closure.
+    thread::spawn(Box::new(look) as Box<dyn FnOnce() + Send>);
+    let waiting = found.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut looked, _) = found
+        .1
+        .wait_timeout_while(waiting, DISK_LIMIT, |looked| looked.is_none())
+        .unwrap_or_else(PoisonError::into_inner);
+    let disk = match looked.take() {
+        Some(disk) => disk,
+        None => {
             let cure = "see the kernel's log for it; nothing else of the root was looked at";
             report.find(ROOT, &subject.root.display(), DISK_HANGS, cure);
             disk::Disk::default()
@@ -152,7 +161,7 @@ fn engines(ours: &[VolumeName], report: &mut Report) {
             Ok(own) => own,
             Err(error) => {
                 let cure = "run this again then: volumes of ours may be hidden by its own";
-                report.find(ENGINES, "engine", error.to_string(), cure);
+                report.find(ENGINES, &"engine", error.to_string(), cure);
                 continue;
             }
         };

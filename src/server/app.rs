@@ -1,10 +1,11 @@
 //! What all connections share, and the way from the reactor to the disk.
 
+use std::any::Any;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
@@ -191,11 +192,27 @@ impl App {
 pub(super) fn telling<T: Send + 'static>(
     operation: impl FnOnce(&Driver) -> Result<T, Error> + Send + 'static,
 ) -> (Operation, impl FnOnce() -> Result<T, Failure>) {
-    let (tell, mut told) = oneshot::channel();
+    let told = Told::default();
+    let tell = told.clone();
     // Perhaps nobody waits for it any more.
-    let operation = move |driver: &Driver| drop(tell.send(operation(driver)));
+    let operation = move |driver: &Driver| tell.set(Box::new(operation(driver)));
     let told = move || {
-        told.try_recv().expect("an operation that has ended has told").map_err(Failure::Volume)
+        let told = told.take().and_then(|told| told.downcast::<Result<T, Error>>().ok());
+        told.expect("an operation that has ended has told").map_err(Failure::Volume)
     };
     (Box::new(operation), told)
+}
+
+/// What an operation has returned: of one type, as operations are.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+
+impl Told {
+    fn set(&self, told: Box<dyn Any + Send>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    fn take(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }

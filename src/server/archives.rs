@@ -18,6 +18,7 @@ use super::stream::{receiving, sending};
 use super::task;
 use super::verbs::{options, success};
 use crate::api::{self, LEFT_OUT, REQUEST};
+use crate::json;
 use crate::volume::{Driver, Error, VolumeName};
 
 impl Call<'_> {
@@ -44,7 +45,7 @@ impl Call<'_> {
     ) -> Result<Reply, Failure> {
         let stated = headers.get(REQUEST);
         let stated = stated.ok_or_else(|| bad(format!("the request has no header {REQUEST}")))?;
-        let request: api::Import = serde_json::from_slice(stated.as_bytes()).map_err(|error| {
+        let request: api::Import = json::read(stated.as_bytes()).map_err(|error| {
             bad(format!("the request's header {REQUEST} cannot be used: {error}"))
         })?;
         self.name = request.name;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::connection::SLOW;
 use super::reply::Failure;
+use crate::json;
 
 /// The longest body that is read.
 const LIMIT: usize = 1 << 20;
@@ -45,7 +46,7 @@ impl Object {
 
     /// Understands it.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.0)
+        json::read(&self.0)
             .map_err(|error| bad(format!("the request's body cannot be used: {error}")))
     }
 }

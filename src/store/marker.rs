@@ -1,5 +1,6 @@
 //! `dirvol.json`: that a directory is a root of ours, and which one.
 
+use crate::json;
 use serde::{Deserialize, Serialize};
 
 /// The one format there is.
@@ -41,11 +42,11 @@ impl Marker {
             format: u32,
         }
         // The format comes first: another one may have other fields.
-        let Format { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let Format { format } = json::read(bytes).map_err(|error| error.to_string())?;
         if format != FORMAT {
             return Err(format!("it has format {format}; this dirvol knows format {FORMAT}"));
         }
-        let marker: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let marker: Self = json::read(bytes).map_err(|error| error.to_string())?;
         if marker.id.is_empty() {
             return Err("its id is empty".into());
         }

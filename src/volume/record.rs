@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::VolumeName;
 use super::options::{Fixture, Options};
+use crate::json;
 
 /// The one format there is.
 const FORMAT: u32 = 1;
@@ -67,11 +68,11 @@ impl Record {
         let unusable = |error: serde_json::Error| {
             format!("its record cannot be used: {error}").replace(char::is_control, "?")
         };
-        let Format { format } = serde_json::from_slice(bytes).map_err(unusable)?;
+        let Format { format } = json::read(bytes).map_err(unusable)?;
         if format != FORMAT {
             return Err(format!("its record has format {format}, and this dirvol knows {FORMAT}"));
         }
-        let file: File = serde_json::from_slice(bytes).map_err(unusable)?;
+        let file: File = json::read(bytes).map_err(unusable)?;
         let created = humantime::parse_rfc3339(&file.created)
             .map_err(|_| format!("its record has no time of creation, but {:?}", file.created))?;
         let options = |map: &BTreeMap<String, String>| {
