@@ -115,9 +115,26 @@ impl Account {
 
 /// Puts the directory `top` and all below it into `project`. What is no directory
 /// and no regular file has no bytes to count, and stays. Project 0 takes them out of any.
+///
+/// `top` itself goes last: whoever sees it in the project may rely on all below it being
+/// there too, also after a walk that broke off.
 pub(super) fn enroll_tree(top: &Dir, project: u32) -> Result<()> {
+    let dirs = enroll_entries(top, project)?;
+    enroll_below(top, dirs, project)?;
+    top.set_project(project, project != 0)?;
+    // What came in the meantime did not inherit it yet.
+    let mut dirs = enroll_entries(top, project)?;
+    dirs.retain(|name| {
+        let now = top.open_dir_read(name, Mounts::Stay).map(|dir| quota::project(dir.as_fd()));
+        !matches!(now, Ok(Ok(now)) if now == project)
+    });
+    enroll_below(top, dirs, project)
+}
+
+/// Puts the directories `dirs` of `top` and all below them into `project`.
+fn enroll_below(top: &Dir, dirs: Vec<CString>, project: u32) -> Result<()> {
     let mut at = Descent::new(top.try_clone()?)?;
-    let mut below = vec![enroll_dir(at.here(), project)?];
+    let mut below = vec![dirs];
     while let Some(dirs) = below.last_mut() {
         let Some(name) = dirs.pop() else {
             below.pop();
@@ -128,17 +145,18 @@ pub(super) fn enroll_tree(top: &Dir, project: u32) -> Result<()> {
             Err(error) if is_not_ours(&error) => {}
             opened => {
                 at.down(opened?)?;
-                below.push(enroll_dir(at.here(), project)?);
+                // Before what is in it: what is made meanwhile inherits it.
+                at.here().set_project(project, project != 0)?;
+                below.push(enroll_entries(at.here(), project)?);
             }
         }
     }
     Ok(())
 }
 
-/// Puts the directory `dir` and the files in it into `project`, and returns the names of
-/// the directories in it.
-fn enroll_dir(dir: &Dir, project: u32) -> Result<Vec<CString>> {
-    dir.set_project(project, project != 0)?;
+/// Puts the files in the directory `dir` into `project`, and returns the names of the
+/// directories in it.
+fn enroll_entries(dir: &Dir, project: u32) -> Result<Vec<CString>> {
     let mut dirs = Vec::new();
     dir.each(|name, kind| match kind {
         Kind::Dir => {

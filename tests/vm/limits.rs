@@ -208,3 +208,59 @@ fn the_owner_of_a_file_can_take_it_out_of_its_project() {
         about(write(&served.inside("db").join("more"), 16), 4 * MIB);
     }
 }
+
+/// Its top directory would else tell that all of it is counted.
+#[test]
+fn a_walk_that_broke_off_is_made_anew_and_counts_all() {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dirvol::store::{Init, Scope, Settings, Step};
+    use dirvol::volume::{self, Driver, Fixture, Options, VolumeName};
+
+    for disk in LIMITING {
+        let mut served = disk.serve("root");
+        served.unplug();
+        served.plug_in(if disk.fs == "xfs" { "noquota" } else { "" });
+        served.create("db", json!({}));
+        for name in ["a", "b", "c"] {
+            fs::create_dir(served.data("db").join(name)).unwrap();
+            fs::write(served.data("db").join(name).join("file"), vec![0; 1 << 20]).unwrap();
+        }
+        served.unplug();
+        served.plug_in(disk.options);
+        served.serve.take().unwrap().stop();
+        let steps = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&steps);
+        let probe = move |step: &Step<'_>| {
+            let second = step.op == "fssetxattr" && seen.fetch_add(1, Ordering::Relaxed) == 1;
+            if second { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        };
+        let driver = Driver::new(volume::Settings {
+            root: Settings {
+                path: served.setup.root(),
+                state_dir: served.setup.state(),
+                init: Init::Auto,
+                scope: Scope::Local,
+                accept: None,
+                plugin: false,
+                unusable: None,
+                probe: Some(Arc::new(probe)),
+            },
+            retention: std::time::Duration::ZERO,
+            defaults: Options::default(),
+            bind_roots: Vec::new(),
+            fixture: None,
+        });
+        driver.check();
+        let name = VolumeName::new("db").unwrap();
+        let size = Options::parse([("size", "64M")], Fixture::Off).unwrap();
+        driver.set(&name, &size).unwrap_err();
+        assert_eq!(steps.load(Ordering::Relaxed), 2, "{disk:?}");
+        driver.set(&name, &size).unwrap();
+        drop(driver);
+        nix::unistd::sync();
+        assert_eq!(served.account(served.project("db")).used.inodes, 7, "{disk:?}");
+    }
+}
