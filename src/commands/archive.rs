@@ -34,7 +34,7 @@ pub fn import(socket: Option<PathBuf>, args: Import) -> Result<(), Failure> {
     }
     show(format, &imported, |imported| {
         let (name, files, bytes) = (&imported.name, imported.files, about(imported.bytes));
-        format!("{name}: {files} files, {bytes}\n")
+        format!("{name}: {files} files, {bytes} bytes\n")
     })
 }
 

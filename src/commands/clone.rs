@@ -8,17 +8,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::change::options;
-use super::output::show;
+use super::output::{bar, show};
 use super::{Failure, ask, note};
 use crate::api;
 use crate::cli::client::Clone;
 use crate::client::Client;
+use crate::volume::size::about;
 
 /// How often it is shown how far a copy has come.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
-
-/// How many characters a whole bar has.
-const BAR: usize = 30;
 
 /// Creates a volume as a copy of another one.
 ///
@@ -94,14 +92,11 @@ fn show_progress(client: &Client, name: String, ended: &AtomicBool) {
 
 /// Returns how far a copy has come; as a bar, where it is known how much there is.
 fn line(progress: &api::Progress) -> String {
-    let counted = format!("{} files, {}", progress.files, size(progress.bytes));
+    let counted = format!("{} files, {} bytes", progress.files, about(progress.bytes));
     match progress.of_bytes.filter(|&all| all > 0) {
         None => counted,
         Some(all) => {
-            let done = progress.bytes.min(all);
-            let filled = done.saturating_mul(BAR as u64) / all;
-            let bar = "#".repeat(usize::try_from(filled).unwrap_or(0));
-            format!("[{bar:-<BAR$}] {counted} of {}", size(all))
+            format!("{} {counted} of {}", bar(progress.bytes, all), about(all))
         }
     }
 }
@@ -111,24 +106,9 @@ fn told(cloned: &api::Cloned) -> String {
     match (&cloned.method, cloned.files, cloned.bytes) {
         (None, ..) => format!("{name}: it was there already, made as a copy of {from}\n"),
         (Some(method), Some(files), Some(bytes)) => {
-            format!("{name}: a copy of {from} by {method}, {files} files, {}\n", size(bytes))
+            format!("{name}: a copy of {from} by {method}, {files} files, {} bytes\n", about(bytes))
         }
         (Some(method), ..) => format!("{name}: a copy of {from} by {method}\n"),
-    }
-}
-
-/// Writes a number of bytes for people: at most four digits, and a unit.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    while unit + 1 < UNITS.len() && bytes >> (10 * unit) >= 1024 {
-        unit += 1;
-    }
-    let whole = bytes >> (10 * unit);
-    let tenths = (bytes >> (10 * unit.saturating_sub(1)) & 1023) * 10 / 1024;
-    match (unit, whole) {
-        (1.., 0..10) => format!("{whole}.{tenths} {}", UNITS[unit]),
-        _ => format!("{whole} {}", UNITS[unit]),
     }
 }
 
@@ -137,28 +117,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_has_a_unit_that_keeps_it_short() {
-        let cases = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (10 << 10, "10 KiB"),
-            (5 << 30 | 512 << 20, "5.5 GiB"),
-            (2000 << 40, "2000 TiB"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
-    }
-
-    #[test]
     fn a_bar_is_as_long_as_what_is_done() {
         let progress = |of_bytes| api::Progress { copying: true, files: 7, bytes: 512, of_bytes };
-        assert_eq!(line(&progress(None)), "7 files, 512 B");
-        let half = "[###############---------------] 7 files, 512 B of 1.0 KiB";
+        assert_eq!(line(&progress(None)), "7 files, 512 bytes");
+        let half = "[#####.....] 7 files, 512 bytes of 1.0K";
         assert_eq!(line(&progress(Some(1024))), half);
-        let more = "[##############################] 7 files, 512 B of 256 B";
+        let more = "[##########] 7 files, 512 bytes of 256";
         assert_eq!(line(&progress(Some(256))), more);
     }
 }

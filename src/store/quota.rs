@@ -12,8 +12,9 @@ use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 use super::account::{Account, PROJECTS, Usage, enroll_tree, failed};
 use super::dir::Dir;
 use super::error::{Error, Result};
-use super::layout::{DATA, FileName};
+use super::layout::FileName;
 use super::root::Root;
+use super::volumes::data_name;
 use crate::sys::quota::{self, Amount};
 use crate::sys::random;
 use crate::sys::{btrfs, qgroup};
@@ -244,8 +245,4 @@ pub(super) fn can_limit(
         Ok(project) if project != 0 => Err(NoLimits::Project(path(), project)),
         _ => Ok(()),
     }
-}
-
-fn data_name() -> FileName {
-    FileName::new(DATA).expect("it is one component")
 }

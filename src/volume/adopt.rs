@@ -58,7 +58,7 @@ impl Driver {
         let record = Record { created, stated: asked.clone(), defaults, set: Options::default() };
         refuse_if_not_to_give(name, owner(&record))?;
         let limit = record.in_force(&self.builtin).limit();
-        refuse_unless_limited(&root, name, limit)?;
+        refuse_unless_limited(name, limit, |limit| root.can_limit(limit))?;
         if limit != Amount::default() && root.limits_subvolumes() {
             return Err(Error::NoLimits(name.clone(), NoLimits::Plain));
         }

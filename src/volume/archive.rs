@@ -67,7 +67,7 @@ impl Driver {
         };
         refuse_if_not_to_give(name, owner)?;
         let limit = in_force.limit();
-        refuse_unless_limited(&root, name, limit)?;
+        refuse_unless_limited(name, limit, |limit| root.can_limit(limit))?;
         let bytes = record.to_bytes(name);
         // A limit that is reached is no full disk, and some file systems call it so.
         let is_full = || root.space().is_ok_and(is_short);

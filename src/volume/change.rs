@@ -80,7 +80,7 @@ impl Driver {
         };
         refuse_if_not_to_give(name, owner)?;
         let limit = in_force.limit();
-        refuse_unless_limited(&root, name, limit)?;
+        refuse_unless_limited(name, limit, |limit| root.can_limit(limit))?;
         let bytes = record.to_bytes(name);
         let committed = match &source {
             Some(source) => {

@@ -24,7 +24,8 @@ pub struct Volume {
     pub health: Health,
     /// Why SELinux keeps containers from it, where it does.
     pub mislabelled: Option<String>,
-    /// What it holds, of a volume with a limit; or why its limit is not kept.
+    /// What it holds, of a volume with a limit; or why its limit is not kept. Only
+    /// [`Driver::get`] asks for it.
     pub holds: Option<Result<Usage, String>>,
 }
 
@@ -64,7 +65,9 @@ impl Driver {
         match self.read(&root, name)? {
             Some(volume) => {
                 self.note_found(&root, name);
-                let volume = Arc::new(volume);
+                let record = volume.record.as_ref();
+                let holds = record.and_then(|record| self.holds(&root, name, record));
+                let volume = Arc::new(Volume { holds, ..volume });
                 self.cache().put(Arc::clone(&volume), changes);
                 Ok(volume)
             }
@@ -192,13 +195,11 @@ impl Driver {
         let _unnoted = root.state().note(name.file());
     }
 
-    /// Reads the volume `name` from `root`, or `None` where there is none.
+    /// Reads the volume `name` from `root`, or `None` where there is none. What it
+    /// holds is not asked for.
     pub(super) fn read(&self, root: &Root, name: &VolumeName) -> Result<Option<Volume>, Error> {
         let stored = root.read(name.file()).map_err(|error| Error::Disk(name.clone(), error))?;
-        let Some(stored) = stored else { return Ok(None) };
-        let volume = self.with_place(root, Volume::new(name, stored));
-        let holds = volume.record.as_ref().and_then(|record| self.holds(root, name, record));
-        Ok(Some(Volume { holds, ..volume }))
+        Ok(stored.map(|stored| self.with_place(root, Volume::new(name, stored))))
     }
 
     /// Asks the kernel what a volume with a limit holds.

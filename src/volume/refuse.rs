@@ -5,7 +5,7 @@ use super::error::Error;
 use super::name::VolumeName;
 use super::options::{BadOption, Options};
 use super::record::Record;
-use crate::store::{Amount, Ownership, Root};
+use crate::store::{Amount, NoLimits, Ownership};
 use crate::sys::credentials::Credentials;
 
 /// Refuses an owner or group that the driver's user cannot give a directory to:
@@ -29,29 +29,17 @@ pub(super) fn refuse_if_not_to_give(name: &VolumeName, owner: Ownership) -> Resu
     }
 }
 
-/// Refuses a limit of a new volume that the kernel would not keep.
+/// Refuses a limit of the volume `name` that the kernel would not keep, as `can` tells:
+/// of a new volume, [`Root::can_limit`](crate::store::Root::can_limit).
 pub(super) fn refuse_unless_limited(
-    root: &Root,
     name: &VolumeName,
     limit: Amount,
+    can: impl FnOnce(Amount) -> Result<(), NoLimits>,
 ) -> Result<(), Error> {
     if limit == Amount::default() {
         return Ok(());
     }
-    root.can_limit(limit).map_err(|why| Error::NoLimits(name.clone(), why))
-}
-
-/// Refuses a limit of a volume that is there, where the kernel would not keep it.
-pub(super) fn refuse_unless_limitable(
-    root: &Root,
-    name: &VolumeName,
-    limit: Amount,
-) -> Result<(), Error> {
-    if limit == Amount::default() {
-        return Ok(());
-    }
-    let can = root.can_limit_volume(name.file(), limit);
-    can.map_err(|why| Error::NoLimits(name.clone(), why))
+    can(limit).map_err(|why| Error::NoLimits(name.clone(), why))
 }
 
 /// Refuses to set options that mean nothing where a volume is a directory outside the

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::name::VolumeName;
 use super::options::{BadOption, Options};
 use super::record::Record;
-use super::refuse::{refuse_if_not_to_give, refuse_unless_limitable, refuse_unless_to_set};
+use super::refuse::{refuse_if_not_to_give, refuse_unless_limited, refuse_unless_to_set};
 use crate::store::Ownership;
 
 impl Driver {
@@ -28,7 +28,9 @@ impl Driver {
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let limited = options.size.is_some() || options.inodes.is_some();
         let limit = limited.then(|| self.in_force(&record).limit());
-        refuse_unless_limitable(&root, name, limit.unwrap_or_default())?;
+        refuse_unless_limited(name, limit.unwrap_or_default(), |limit| {
+            root.can_limit_volume(name.file(), limit)
+        })?;
         let bytes = record.to_bytes(name);
         let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
         refuse_if_not_to_give(name, owner)?;

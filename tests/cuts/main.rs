@@ -14,6 +14,7 @@
 mod harness;
 
 mod disk;
+mod each;
 mod found;
 mod imported;
 mod knife;
@@ -31,28 +32,3 @@ mod initialised;
 mod killed;
 mod load;
 mod steps;
-
-/// Makes a test of each scenario on each file system.
-#[macro_export]
-macro_rules! on_each_file_system {
-    ($($scenario:ident),+ $(,)?) => {$(
-        mod $scenario {
-            use $crate::disk::FileSystem;
-
-            #[test]
-            fn on_ext4() {
-                super::$scenario(FileSystem::Ext4);
-            }
-
-            #[test]
-            fn on_xfs() {
-                super::$scenario(FileSystem::Xfs);
-            }
-
-            #[test]
-            fn on_btrfs() {
-                super::$scenario(FileSystem::Btrfs);
-            }
-        }
-    )+};
-}

@@ -38,7 +38,7 @@ fn a_copy_out_of_a_container_becomes_a_volume_and_back() {
     let mut copy = daemon.client("docker");
     copy.args(["cp", "filler:/here/.", "-"]);
     let archive = piped(copy, b"");
-    assert_eq!(piped(dirvol(&serve, ["import", "two", "-"]), &archive), b"two: 5 files, 5\n");
+    assert_eq!(piped(dirvol(&serve, ["import", "two", "-"]), &archive), b"two: 5 files, 5 bytes\n");
     let data = |name: &str| tree(&serve.root.join("volumes").join(name).join("data"));
     assert_eq!(data("two"), data("one"));
     // Docker finds it as any other volume.

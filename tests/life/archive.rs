@@ -46,7 +46,7 @@ fn keeps_everything(fs: FileSystem) {
     assert_eq!(said(&serve, &["export", "one", &file]), (String::new(), String::new()));
     assert_eq!(
         said(&serve, &["import", "two", &file]),
-        ("two: 19 files, 1.1M\n".to_owned(), String::new())
+        ("two: 19 files, 1.1M bytes\n".to_owned(), String::new())
     );
     let before = described(&data(&serve, "one"));
     assert!(before.iter().any(|line| line.contains("holes: true")), "{before:#?}");

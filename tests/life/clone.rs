@@ -252,7 +252,7 @@ fn what_another_file_system_is_mounted_over_is_not_copied_and_told() {
             "dirvol: not copied: mounted: another file system is mounted there\n"
         );
         let how = method(&served, "a");
-        let expected = format!("c: a copy of a by {how}, 1 files, 2 B\n");
+        let expected = format!("c: a copy of a by {how}, 1 files, 2 bytes\n");
         assert_eq!(String::from_utf8(stdout).unwrap(), expected);
         run(Command::new("umount").arg(&at));
     }

@@ -40,7 +40,7 @@ fn a_directory_becomes_a_volume_and_that_an_archive_and_that_a_volume() {
     let serve = setup.serve();
     let dir = sample(&setup);
     let file = setup.path("a.tar").display().to_string();
-    assert_eq!(said(&serve, &format!("import one {dir}")), "one: 2 files, 4\n");
+    assert_eq!(said(&serve, &format!("import one {dir}")), "one: 2 files, 4 bytes\n");
     assert_eq!(said(&serve, &format!("export one {file}")), "");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     let data = setup.root().join("volumes/two/data").display().to_string();
@@ -55,7 +55,7 @@ fn a_directory_becomes_a_volume_and_that_an_archive_and_that_a_volume() {
     let mut import = Command::new(env!("CARGO_BIN_EXE_dirvol"));
     import.arg("--socket").arg(&serve.socket).args(["import", "three", "-", "-o", "mode=0700"]);
     let imported = run(import.stdin(export.stdout.take().unwrap()));
-    assert_eq!(imported, success("three: 2 files, 4\n".into()));
+    assert_eq!(imported, success("three: 2 files, 4 bytes\n".into()));
     assert!(export.wait().unwrap().success());
     let mut expected = Vec::new();
     let kept = json!({"retain": "7days"});

@@ -207,7 +207,7 @@ fn a_volume_that_is_in_use_is_copied_only_where_that_is_asked_for() {
     assert_eq!(status(&serve, "b")["options"]["live"], "true");
     assert_eq!(fs::read_to_string(setup.root().join("volumes/b/data/file")).unwrap(), "text");
     let told = same_everywhere(&said(&serve, "clone a c --live"));
-    assert_eq!(told, "c: a copy of a by copy, 1 files, 4 B\n");
+    assert_eq!(told, "c: a copy of a by copy, 1 files, 4 bytes\n");
     assert_eq!(status(&serve, "c")["copied"], "live");
     // Of a copy that was made so, a copy of its own is not.
     serve.ok("VolumeDriver.Unmount", &with_id("a", "x"));
@@ -231,7 +231,7 @@ fn a_person_is_told_how_it_was_copied_and_so_is_the_log() {
         Ended { stdout: same_everywhere(&ended.stdout), ..ended },
         Ended {
             code: Some(0),
-            stdout: "b: a copy of a by copy, 2 files, 3.0 MiB\n".into(),
+            stdout: "b: a copy of a by copy, 2 files, 3.0M bytes\n".into(),
             stderr: format!("dirvol: not copied: {skipped}\n"),
         }
     );
