@@ -10,4 +10,5 @@ mod node;
 mod server;
 
 mod alone;
+mod outage;
 mod rests_on;

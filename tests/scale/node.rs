@@ -3,10 +3,10 @@
 
 use std::fs::{self, File};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::harness::{Serve, Setup};
@@ -96,11 +96,6 @@ impl Node {
         });
     }
 
-    /// Takes a mount away, also where it is in use.
-    pub fn unmount(&self, at: &Path) {
-        self.run(|| umount2(at, MntFlags::MNT_DETACH)).unwrap();
-    }
-
     /// Cuts the wire.
     pub fn cut(&self) {
         input(&["ip", "-batch", "-"], &format!("link set {} down\n", self.wire));
@@ -111,8 +106,7 @@ impl Node {
         input(&["ip", "-batch", "-"], &format!("link set {} up\n", self.wire));
     }
 
-    /// Starts a driver on the node, with a directory of its own, whose root is the share
-    /// or a directory in it.
+    /// Makes a place for a driver on the node, whose root is the share.
     pub fn driver(&self, share: &Share, options: &str) -> Setup {
         let setup = Setup::new();
         fs::create_dir(setup.root()).unwrap();
@@ -123,12 +117,6 @@ impl Node {
     /// Starts the driver there, and waits until it serves.
     pub fn serve(&self, setup: &Setup) -> Serve {
         self.run(|| setup.serve())
-    }
-
-    /// A path on the node as everybody can reach it, while a process runs there.
-    pub fn seen(&self, serve: &Serve, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", serve.pid()));
-        root.join(path.strip_prefix("/").unwrap())
     }
 }
 
