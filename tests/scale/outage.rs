@@ -129,8 +129,9 @@ fn a_root_of_one_node_is_refused_to_another_until_that_node_is_done() {
     waiting.wait_available();
     assert_eq!(waiting.names(), ["db"]);
     one.mend();
-    let why = eventually("the node learns that", || reason(&serve));
-    eprintln!("{why}");
+    let busy = format!("root {} is served by another dirvol: {cure}", first.root().display());
+    eventually("the node learns that", || (reason(&serve)? == busy).then_some(()));
+    assert_eq!(serve.call(CREATE, &named("both")).status, 503);
     waiting.stop();
     serve.wait_available();
 }
