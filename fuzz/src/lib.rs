@@ -40,7 +40,8 @@ pub fn wire(bytes: &[u8]) {
         Ok(heard) => {
             if let Some(volume) = heard.volume {
                 assert_plain(volume.as_str());
-                let entry = TrashName::new(volume.file(), SystemTime::now()).expect("a volume may be removed");
+                let entry = TrashName::new(volume.file(), SystemTime::now())
+                    .expect("a volume may be removed");
                 assert_eq!(TrashName::parse(entry.file().as_str()), Some(entry));
             }
             if let Some(options) = heard.options {
