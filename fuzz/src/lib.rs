@@ -9,6 +9,7 @@ mod tar;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
+use std::time::SystemTime;
 
 use dirvol::server::hear;
 use dirvol::store::TrashName;

@@ -115,9 +115,13 @@ impl Root {
     /// It does not say.
     pub fn now(&self) -> Result<SystemTime> {
         let Some(node) = &self.node else { return Ok(SystemTime::now()) };
-        let fail = |source| Error { op: "utimensat", path: node.dir.path().join(LOCK), source };
-        node.dir.touch(&component(LOCK))?;
-        node.lock.metadata().and_then(|lock| lock.modified()).map_err(fail)
+        let lock = component(LOCK);
+        node.dir.touch(&lock)?;
+        node.dir.modified(&lock)?.ok_or_else(|| Error {
+            op: "utimensat",
+            path: node.dir.path().join(LOCK),
+            source: Errno::ENOENT.into(),
+        })
     }
 
     /// Returns the name of this node, where there may be others.

@@ -7,6 +7,7 @@ use super::evidence::Evidence;
 use super::holders::CARRIED;
 use super::locks::Guard;
 use super::name::VolumeName;
+use crate::order;
 use crate::store::layout::volume_data;
 use crate::store::{FileName, Locked, Root, VolumeLock};
 use crate::sys::process::sees_the_host;
@@ -98,7 +99,8 @@ impl Driver {
         let known = root.nodes().map_err(Error::Root)?;
         let name = FileName::new(node).filter(|name| known.contains(name));
         let Some(name) = name else {
-            let known: Vec<&str> = known.iter().map(FileName::as_str).collect();
+            let mut known: Vec<&str> = known.iter().map(FileName::as_str).collect();
+            order::sort(&mut known, Ord::cmp);
             return refuse(&format!("there is none of that name; there are {}", known.join(", ")));
         };
         let Some(dead) = root.dead(&name).map_err(Error::Root)? else {
@@ -114,7 +116,7 @@ impl Driver {
         }
         root.bury(dead).map_err(Error::Root)?;
         self.collector.wake();
-        freed.sort_unstable();
+        order::sort(&mut freed, Ord::cmp);
         Ok(freed)
     }
 
