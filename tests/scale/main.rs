@@ -12,3 +12,4 @@ mod server;
 mod alone;
 mod outage;
 mod rests_on;
+mod shared;

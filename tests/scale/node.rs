@@ -26,6 +26,15 @@ pub struct Node {
     namespaces: Namespaces,
 }
 
+/// A wire that is cut.
+pub struct Cut<'a>(&'a Node);
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        self.0.set("up");
+    }
+}
+
 /// They last as long as these are open.
 struct Namespaces {
     net: File,
@@ -96,14 +105,16 @@ impl Node {
         });
     }
 
-    /// Cuts the wire.
-    pub fn cut(&self) {
-        input(&["ip", "-batch", "-"], &format!("link set {} down\n", self.wire));
+    /// Cuts the wire, which is mended when what this returns is dropped: what waits for
+    /// the server cannot even be killed, so no test may end before.
+    #[must_use]
+    pub fn cut(&self) -> Cut<'_> {
+        self.set("down");
+        Cut(self)
     }
 
-    /// Mends it.
-    pub fn mend(&self) {
-        input(&["ip", "-batch", "-"], &format!("link set {} up\n", self.wire));
+    fn set(&self, state: &str) {
+        input(&["ip", "-batch", "-"], &format!("link set {} {state}\n", self.wire));
     }
 
     /// Makes a place for a driver on the node, whose root is the share.
@@ -123,7 +134,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Its mounts end with the last of its processes, and then with this.
-        self.mend();
         input(
             &["ip", "-batch", "-"],
             &format!("link del {}\nnetns del {}\n", self.wire, self.name),

@@ -56,18 +56,16 @@ fn a_server_that_ends_under_load_loses_no_volume_that_was_acknowledged() {
             eventually("some are made", || {
                 (fs::read_dir(&volumes).unwrap().count() > 20).then_some(())
             });
-            server.down();
+            let down = server.down();
             let why = eventually("the root is not served", || reason(&serve));
             assert!(why.contains("does not answer") || why.contains("error"), "{why}");
             assert!(known(&serve).as_str().unwrap().starts_with("unknown: "), "{options}");
-            server.up();
+            drop(down);
             server.end_grace();
             eventually("the root is served again", || reason(&serve).is_none().then_some(()));
             // The load ends with the first refusal, or here.
-            server.withdraw();
-            let made = load.join().unwrap();
-            server.export();
-            made
+            let _withdrawn = server.withdraw();
+            load.join().unwrap()
         });
         serve.wait_available();
         let names = serve.names();
@@ -88,12 +86,12 @@ fn a_root_that_is_stale_is_told_and_served_again_when_it_is_back() {
     let setup = node.driver(&share, HARD);
     let serve = node.serve(&setup);
     serve.create("db");
-    server.withdraw();
+    let withdrawn = server.withdraw();
     let why = eventually("the root is not served", || reason(&serve));
     assert!(why.contains("Stale file handle"), "{why}");
     assert!(known(&serve).as_str().unwrap().starts_with("unknown: "));
     assert_eq!(serve.call("VolumeDriver.Remove", &named("db")).status, 503);
-    server.export();
+    drop(withdrawn);
     serve.wait_available();
     assert_eq!(known(&serve), "ok");
 
@@ -125,10 +123,10 @@ fn a_root_of_one_node_is_refused_to_another_until_that_node_is_done() {
     eventually("the root is taken", || (reason(&waiting)? == busy).then_some(()));
 
     // A node that is cut off is done when its lease is over.
-    one.cut();
+    let cut = one.cut();
     waiting.wait_available();
     assert_eq!(waiting.names(), ["db"]);
-    one.mend();
+    drop(cut);
     let busy = format!("root {} is served by another dirvol: {cure}", first.root().display());
     eventually("the node learns that", || (reason(&serve)? == busy).then_some(()));
     assert_eq!(serve.call(CREATE, &named("both")).status, 503);

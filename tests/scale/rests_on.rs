@@ -58,9 +58,9 @@ fn a_lock_outlasts_the_server_and_ends_with_the_lease_of_a_node_that_is_cut_off(
     let held = one.run(|| locked(&path)).unwrap();
     server.restart(|| drop(one.run(|| fs::metadata(dir.path()))));
     assert!(other.run(|| locked(&path)).is_none());
-    one.cut();
+    let cut = one.cut();
     let taken = eventually("the lease ends", || other.run(|| locked(&path)));
-    one.mend();
+    drop(cut);
     // Its node is not told, but may ask.
     let asked = one.run(|| held.try_lock());
     assert!(matches!(asked, Err(TryLockError::WouldBlock)), "{asked:?}");

@@ -56,6 +56,9 @@ pub struct Server {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// What the server does not do for a while, and what brings it back.
+pub struct Away<'a>(&'a Server, fn(&Server));
+
 /// A directory of one test, in what is exported.
 pub struct Share {
     dir: TempDir,
@@ -81,14 +84,16 @@ impl Server {
         Share { dir, disk }
     }
 
-    /// Ends the server at once, as a crash does: it forgets all locks.
-    pub fn down(&self) {
+    /// Ends the server at once, as a crash does: it forgets all locks. It starts again
+    /// when what this returns is dropped, and has a grace period then, in which clients
+    /// take back their locks; whoever wants to open a file meanwhile waits.
+    #[must_use]
+    pub fn down(&self) -> Away<'_> {
         fs::write(format!("{NFSD}/threads"), "0").unwrap();
+        Away(self, Self::up)
     }
 
-    /// Starts it again. It has a grace period, in which clients take back their locks;
-    /// whoever wants to open a file meanwhile waits.
-    pub fn up(&self) {
+    fn up(&self) {
         if fs::read_to_string(format!("{NFSD}/threads")).unwrap().trim() == "0" {
             run(&["rpc.nfsd", "--no-nfs-version", "3", "4"]);
         }
@@ -115,24 +120,31 @@ impl Server {
     /// locks that they held. They notice only when they next ask for something.
     pub fn restart(&self, ask: impl Fn()) {
         let locks = self.locks();
-        self.down();
-        self.up();
+        drop(self.down());
         ask();
         eventually("the locks are taken back", || (self.locks() == locks).then_some(()));
         self.end_grace();
     }
 
-    /// Takes back what is exported: clients get ESTALE.
-    pub fn withdraw(&self) {
+    /// Takes back what is exported, for as long as what this returns lives: clients get
+    /// ESTALE.
+    #[must_use]
+    pub fn withdraw(&self) -> Away<'_> {
         for disk in [Disk::Ext4, Disk::Xfs] {
             run(&["exportfs", "-u", &format!("*:{}", disk.at().display())]);
         }
         run(&["exportfs", "-f"]);
+        Away(self, Self::export)
     }
 
-    /// Exports it again.
-    pub fn export(&self) {
+    fn export(&self) {
         run(&["exportfs", "-ra"]);
+    }
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        (self.1)(self.0);
     }
 }
 
