@@ -48,13 +48,16 @@ pub fn init(path: &Path, scope: Scope) -> Result<String, OpenError> {
 /// however its holder ends.
 pub(super) fn lock_file(dir: &Dir) -> Result<File, OpenError> {
     let file = dir.open_file(LOCK)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Busy(dir.path().to_path_buf())),
-        Err(TryLockError::Error(source)) => {
-            Err(Error { op: "flock", path: dir.path().join(LOCK), source }.into())
-        }
-    }
+    take_lock(&file, dir.path())?;
+    Ok(file)
+}
+
+/// Takes it, or again what is held already.
+pub(super) fn take_lock(lock: &File, root: &Path) -> Result<(), OpenError> {
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::Busy(root.to_path_buf()),
+        TryLockError::Error(source) => Error { op: "flock", path: root.join(LOCK), source }.into(),
+    })
 }
 
 /// Takes the lock of the directory itself: a file can be deleted.

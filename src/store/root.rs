@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::dir::{self, Dir};
 use super::error::Error;
-use super::init::{is_empty, lock_dir, lock_file, make, make_dirs};
+use super::init::{is_empty, lock_dir, lock_file, make, make_dirs, take_lock};
 use super::layout::{FileName, MARKER, STAGING, TRASH, VOLUMES};
 use super::marker::{Marker, Scope};
 use super::nodes::Node;
@@ -81,7 +81,8 @@ pub struct Root {
     pub(super) node: Option<Node>,
     id: String,
     state: State,
-    _locks: Vec<File>,
+    /// Those of the root, where it is one host's, and that of the state directory.
+    locks: Vec<File>,
 }
 
 impl Root {
@@ -159,7 +160,7 @@ impl Root {
             node,
             id: marker.id,
             state,
-            _locks: locks,
+            locks,
         })
     }
 
@@ -179,8 +180,8 @@ impl Root {
     }
 
     /// Checks that what is at the paths of the root, of its volumes and of the
-    /// state directory still is what is held here, and that all of it could be
-    /// synced.
+    /// state directory still is what is held here, its lock too, and that all of it
+    /// could be synced.
     ///
     /// # Errors
     /// It is not, or it cannot be told: this root must not be used any more.
@@ -197,7 +198,11 @@ impl Root {
         if !self.state.is_in_place()? {
             return Err(OpenError::StateMoved(self.state.path().to_path_buf()));
         }
-        Ok(())
+        match &*self.locks {
+            // A file server that did not hear of this host for long gave its lock away.
+            [lock, _, _] => take_lock(lock, &self.path),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the space of the root's file system.
