@@ -43,6 +43,7 @@ mod socket;
 
 mod kills;
 mod model;
+mod soak;
 mod space;
 mod trash;
 
