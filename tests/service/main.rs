@@ -13,6 +13,7 @@ mod scraped;
 
 mod wire;
 
+mod connections;
 mod malformed;
 mod patience;
 
@@ -41,6 +42,8 @@ mod swapped;
 mod init;
 mod socket;
 
+mod events;
+mod history;
 mod kills;
 mod model;
 mod soak;

@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
+use crate::events::{Event, event};
 use crate::expect::{named, root_with, swept_listing, with_options};
 use crate::harness::{Client, Serve, Setup};
-use crate::model::{Event, Model, event};
+use crate::model::Model;
 
 const CLIENTS: usize = 64;
 
@@ -119,7 +120,9 @@ fn sixty_four_clients_are_answered_as_if_each_were_alone_and_the_driver_does_not
             .collect();
         let (began, mut told, mut most) = (Instant::now(), 0, held(&serve));
         // A client that ends early has failed.
-        while began.elapsed().as_secs() < seconds && !clients.iter().any(|c| c.is_finished()) {
+        while began.elapsed().as_secs() < seconds
+            && !clients.iter().any(ScopedJoinHandle::is_finished)
+        {
             thread::sleep(Duration::from_millis(100));
             let now = held(&serve);
             most = (most.0.max(now.0), now.1, most.2.max(now.2), most.3.max(now.3));
