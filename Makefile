@@ -25,7 +25,7 @@ SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 
 export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-cuts test-faults test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-cuts test-faults test-host test-host-long fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -80,6 +80,9 @@ test-host-long: ## a real systemd with docker.io, podman and the package, in a c
 
 fuzz: ## libFuzzer on each reader of foreign bytes: T=seconds for each, ONLY=target (nightly)
 	@scripts/fuzz
+
+soak: ## 64 clients' mixed calls, each answer checked: T=seconds
+	DIRVOL_TEST_SECONDS=$${T:-600} $(CARGO) test --test service soak:: -- --nocapture
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
