@@ -23,13 +23,15 @@ pub fn work(number: usize, changes: usize, live: &Live, marks: &Marks, mut chanc
     for round in 0..changes {
         let own = name(chance.below(NAMES));
         let Known { volume, trash } = live.ledger.known(&own);
-        // What can be copied: it was neither set nor is it a copy.
+        // What can be copied so that it is known what its record says then: it states its
+        // owner and its mode, was not set, and is no copy.
         let original = (0..NAMES).map(name).find_map(|other| {
             let spec = live.ledger.known(&other).volume?;
-            let plain = spec.set.is_none() && spec.given.is_none() && spec.from.is_none();
-            (plain && !spec.keeps_nothing && spec.payload.is_some()).then_some((other, spec))
+            let plain = spec.uid.is_some() && spec.set.is_none() && spec.from.is_none();
+            (plain && spec.payload.is_some()).then_some((other, spec))
         });
-        let text = format!("of round {round} ").repeat(1 + chance.below(2000));
+        // No mode has the set-group-ID bit, which gives a file its group when it is written.
+        let text = format!("of round {round} ").repeat(1 + chance.below(600));
         match (volume, chance.below(4), original) {
             (None, 0, _) if trash.len() == 1 => call(
                 (&mut client, live),
@@ -44,17 +46,17 @@ pub fn work(number: usize, changes: usize, live: &Live, marks: &Marks, mut chanc
             (None, 2, _) => import(live, &own, text),
             (None, chosen, _) => {
                 let spec = [
-                    Spec::plain(),
+                    Spec::owned(0, 0, 0o750),
                     Spec::keeping_nothing(),
-                    Spec::owned(1000, 2000, 0o2770),
-                    Spec { mode: Some(0o700), ..Spec::plain() },
+                    Spec::owned(1000, 2000, 0o770),
+                    Spec::owned(1000, 2000, 0o700),
                 ][chosen]
                     .clone();
                 live::create(&mut client, &live.ledger, &own, &spec);
             }
             (Some(_), 0, _) => live::remove(&mut client, &live.ledger, &own),
             (Some(_), 1, _) => {
-                let mode = [0o700, 0o750, 0o2750][chance.below(3)];
+                let mode = [0o700, 0o750, 0o711][chance.below(3)];
                 let opts = json!({"Name": own, "Opts": {"mode": format!("{mode:o}")}});
                 let set = ("Dirvol.Set", &opts);
                 call((&mut client, live), &own, Change::Set(mode), set);
