@@ -76,7 +76,7 @@ pub struct Root {
     pub(super) dir: Dir,
     id: String,
     state: State,
-    _locks: [File; 3],
+    locks: [File; 3],
 }
 
 /// Makes the directory at `path` a root, and the directory itself where it is
@@ -161,7 +161,7 @@ impl Root {
             dir,
             id: marker.id,
             state,
-            _locks: [lock, dir_lock, state_lock],
+            locks: [lock, dir_lock, state_lock],
         })
     }
 
@@ -180,9 +180,8 @@ impl Root {
         &self.state
     }
 
-    /// Checks that what is at the paths of the root, of its volumes and of the
-    /// state directory still is what is held here, and that all of it could be
-    /// synced.
+    /// Checks that what is at the paths of the root, of its volumes and of the state
+    /// directory still is what is held here, its lock too, and could all be synced.
     ///
     /// # Errors
     /// It is not, or it cannot be told: this root must not be used any more.
@@ -199,7 +198,8 @@ impl Root {
         if !self.state.is_in_place()? {
             return Err(OpenError::StateMoved(self.state.path().to_path_buf()));
         }
-        Ok(())
+        // A file server that did not hear of this host for long gave its lock away.
+        take(&self.locks[0], &self.path)
     }
 
     /// Returns the space of the root's file system.
@@ -326,20 +326,20 @@ fn may_make(settings: &Settings, dir: &Dir, known: Option<String>) -> Result<(),
     }
 }
 
-/// Takes the root's locks with flock(2), which the kernel gives back however
-/// their holder ends: that of the file `lock`, and, since a file can be deleted,
-/// that of the directory itself.
+/// Takes the root's locks with flock(2), which the kernel gives back however their holder
+/// ends: that of the file `lock`, and, since a file can be deleted, the directory's own.
 fn lock(dir: &Dir) -> Result<[File; 2], OpenError> {
-    let busy = || OpenError::Busy(dir.path().to_path_buf());
     let file = dir.open_file(LOCK)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(busy()),
-        Err(TryLockError::Error(source)) => {
-            return Err(Error { op: "flock", path: dir.path().join(LOCK), source }.into());
-        }
-    }
-    Ok([file, dir.lock()?.ok_or_else(busy)?])
+    take(&file, dir.path())?;
+    Ok([file, dir.lock()?.ok_or_else(|| OpenError::Busy(dir.path().to_path_buf()))?])
+}
+
+/// Takes the lock of a root, or again what is held already.
+fn take(lock: &File, root: &Path) -> Result<(), OpenError> {
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::Busy(root.to_path_buf()),
+        TryLockError::Error(source) => Error { op: "flock", path: root.join(LOCK), source }.into(),
+    })
 }
 
 /// Makes the directories that are missing.

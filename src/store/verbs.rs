@@ -168,14 +168,8 @@ impl Dir {
     /// refuses the flag; a directory never replaces one that is not empty).
     pub(super) fn rename(&self, from: &FileName, target: &Dir, to: &FileName) -> Result<()> {
         self.step("renameat2", from.as_str())?;
-        let flags = RenameFlags::RENAME_NOREPLACE;
-        let renamed = match renameat2(&self.fd, from, &target.fd, to, flags) {
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                nix::fcntl::renameat(&self.fd, from, &target.fd, to)
-            }
-            other => other,
-        };
-        renamed.map_err(|errno| error("renameat2", &target.path.join(to.as_str()), errno))
+        rename_new(&self.fd, from, &target.fd, to)
+            .map_err(|errno| error("renameat2", &target.path.join(to.as_str()), errno))
     }
 
     /// Moves the file `from` over the file `to`, both in this directory.
@@ -227,6 +221,20 @@ pub(super) fn shown(name: &CStr) -> OsString {
     OsString::from_vec(name.to_bytes().to_vec())
 }
 
+/// Renames a directory to where nothing is. NFS knows no flags: there, one that is not
+/// empty is not replaced either.
+fn rename_new<P: ?Sized + nix::NixPath>(
+    from: impl AsFd + Copy,
+    old: &P,
+    to: impl AsFd + Copy,
+    new: &P,
+) -> nix::Result<()> {
+    match renameat2(from, old, to, new, RenameFlags::RENAME_NOREPLACE) {
+        Err(Errno::EINVAL | Errno::ENOSYS) => nix::fcntl::renameat(from, old, to, new),
+        other => other,
+    }
+}
+
 /// Moves the directory at `from` to `to`, where nothing may be, durably: both are paths of
 /// whoever runs this, and neither is followed where it is a link itself.
 ///
@@ -237,8 +245,7 @@ pub fn move_dir(from: &Path, to: &Path) -> std::result::Result<(), NotMoved> {
     let parent = |path: &Path| File::open(path.parent().unwrap_or(Path::new("/")));
     let (old, new) =
         (parent(from).map_err(NotMoved::Refused)?, parent(to).map_err(NotMoved::Refused)?);
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
-        .map_err(|errno| NotMoved::Refused(errno.into()))?;
+    rename_new(AT_FDCWD, from, AT_FDCWD, to).map_err(|errno| NotMoved::Refused(errno.into()))?;
     // The new name first: a cut between the two must not lose both.
     new.sync_all().and_then(|()| old.sync_all()).map_err(NotMoved::Unsynced)
 }

@@ -17,7 +17,7 @@ use crate::disk::{LIMITING, MIB, Served, write};
 use crate::harness::eventually;
 
 /// Where the disk with Docker is mounted.
-const DOCKER: &str = "/docker";
+const DOCKER: &str = "/programs";
 
 /// A dockerd whose data lies on the disk of a test.
 struct Daemon {
