@@ -221,6 +221,25 @@ pub struct Holders {
     /// Who said to mount it, and has not unmounted it.
     #[serde(rename = "MountIDs")]
     pub mount_ids: Vec<MountId>,
+    /// Which nodes have it, where several share the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+}
+
+/// The body of `Release`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Release {
+    /// The node, which is not alive.
+    pub node: String,
+}
+
+/// The answer of `Release`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Released {
+    /// The volumes that it held.
+    pub volumes: Vec<String>,
 }
 
 /// One mount of a volume, or of a directory in it.

@@ -98,6 +98,12 @@ pub enum Command {
     /// Owner, group and mode are those of the volume's directory; what lies in it stays
     /// as it is. Of a volume that was created with path, protect alone can be set.
     Set(client::Set),
+    /// Free the volumes that a node held which is off for good
+    ///
+    /// Of a root that nodes share: a volume cannot be removed while a node holds it, and one
+    /// that was switched off does so until it is back. A node that is alive is refused. One
+    /// that was only cut off, and comes back with containers that run, holds its volumes anew.
+    Release(client::Release),
     /// Make a volume of a tar archive, or of a directory
     ///
     /// All of it, or nothing: an archive that is cut off or cannot be used leaves no
@@ -178,10 +184,14 @@ pub struct Serve {
     #[arg(value_parser = ["auto", "never"])]
     pub init: String,
 
-    /// What engines are told of the volumes: that they are this host's, or all hosts'
+    /// Whether the root is this host's alone, or shared with others that serve it too
     #[arg(long, value_name = "SCOPE", env = "DIRVOL_SCOPE", default_value = "local")]
     #[arg(value_parser = ["local", "global"])]
     pub scope: String,
+
+    /// The name of this node among those that share the root; else the machine's id is it
+    #[arg(long, value_name = "NAME", env = "DIRVOL_NODE")]
+    pub node: Option<String>,
 
     /// How long a removed volume stays in the trash; 0 keeps nothing
     #[arg(long, value_name = "DUR", env = "DIRVOL_TRASH_RETENTION", default_value = "24h")]
@@ -249,7 +259,7 @@ pub struct Init {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// What engines will be told of its volumes: that they are this host's, or all hosts'
+    /// Whether it is for this host alone, or to be shared with others that serve it too
     #[arg(long, value_name = "SCOPE", default_value = "local")]
     #[arg(value_parser = ["local", "global"])]
     pub scope: String,

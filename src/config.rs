@@ -8,7 +8,8 @@ use tracing::Level;
 
 use crate::cli;
 use crate::log::Format;
-use crate::store::{Init, Scope};
+use crate::store::{FileName, Init, Scope};
+use crate::volume::VolumeName;
 use crate::volume::options::{Fixture, Options};
 use crate::volume::value;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub init: Init,
     /// Whose volumes the root holds.
     pub scope: Scope,
+    /// The name of this node, where others share the root.
+    pub node: Option<FileName>,
     /// How long a removed volume is kept.
     pub retention: Duration,
     /// The options of a Create that does not state them.
@@ -72,6 +75,15 @@ impl Config {
             ));
         }
         let bind_roots = bind_roots(&args.bind_root, &root, &state_dir)?;
+        let node = match scope(&args.scope) {
+            Scope::Local => None,
+            Scope::Global if !bind_roots.is_empty() => {
+                return Err("--bind-root allows directories of this host, and --scope global \
+                            shares the volumes with others: leave one of them out"
+                    .into());
+            }
+            Scope::Global => Some(node(args.node.as_deref())?),
+        };
         let fixture = if args.test_fixture { Fixture::On } else { Fixture::Off };
         let listen = args.listen.as_deref().map(|url| listen(url, fixture)).transpose()?;
         if args.spec_dir.is_some() && listen.is_none() {
@@ -83,6 +95,7 @@ impl Config {
             socket: absolute("--socket", &args.socket)?,
             init: if args.init == "never" { Init::Never } else { Init::Auto },
             scope: scope(&args.scope),
+            node,
             retention,
             defaults: defaults(&args.default_opt)?,
             bind_roots,
@@ -111,6 +124,28 @@ impl Config {
 /// Reads a scope that clap has checked.
 pub fn scope(word: &str) -> Scope {
     if word == "global" { Scope::Global } else { Scope::Local }
+}
+
+/// Returns the name of this node: what was given, or the machine's id. The name of the host
+/// is none: it may be given to another machine.
+fn node(given: Option<&str>) -> Result<FileName, String> {
+    const MACHINE_ID: &str = "/etc/machine-id";
+    let name = match given.filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None => std::fs::read_to_string(MACHINE_ID).unwrap_or_default().trim().to_owned(),
+    };
+    if name.is_empty() {
+        return Err(format!(
+            "--scope global needs a name of this node that no other has, and {MACHINE_ID} has \
+             none: give --node"
+        ));
+    }
+    VolumeName::new(&name).map(|name| name.file().clone()).ok_or_else(|| {
+        format!(
+            "--node {name:?}: use letters, digits, '_', '.' and '-', beginning with a letter \
+                 or digit"
+        )
+    })
 }
 
 /// Returns the absolute form of a path that was given for `flag`.
@@ -236,6 +271,7 @@ mod tests {
             socket: "/run/docker/plugins/dirvol.sock".into(),
             init: Init::Auto,
             scope: Scope::Local,
+            node: None,
             retention: Duration::from_secs(86_400),
             defaults: Options::default(),
             bind_roots: Vec::new(),

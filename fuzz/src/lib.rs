@@ -9,6 +9,7 @@ mod tar;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
+use std::time::SystemTime;
 
 use dirvol::server::hear;
 use dirvol::store::TrashName;
@@ -40,7 +41,8 @@ pub fn wire(bytes: &[u8]) {
         Ok(heard) => {
             if let Some(volume) = heard.volume {
                 assert_plain(volume.as_str());
-                let entry = TrashName::now(volume.file()).expect("a volume may be removed");
+                let entry = TrashName::new(volume.file(), SystemTime::now())
+                    .expect("a volume may be removed");
                 assert_eq!(TrashName::parse(entry.file().as_str()), Some(entry));
             }
             if let Some(options) = heard.options {

@@ -178,6 +178,7 @@ fn assert_imported(bytes: &[u8], sound: bool) {
             scope: Scope::Local,
             accept: None,
             plugin: false,
+            node: None,
             unusable: None,
             probe: None,
         },

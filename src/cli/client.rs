@@ -133,6 +133,18 @@ pub struct Rm {
     pub ask: Ask,
 }
 
+/// The arguments of `dirvol release`.
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The node, which is off
+    #[arg(long, value_name = "NAME")]
+    pub node: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
 /// The arguments of `dirvol set`.
 #[derive(Debug, Args)]
 pub struct Set {

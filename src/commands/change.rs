@@ -7,7 +7,7 @@ use serde_json::json;
 use super::output::{show, table};
 use super::{Failure, ask};
 use crate::api;
-use crate::cli::client::{Create, Rm, Set};
+use crate::cli::client::{Create, Release, Rm, Set};
 
 /// Creates a volume.
 ///
@@ -57,6 +57,18 @@ pub fn set(socket: Option<PathBuf>, args: Set) -> Result<(), Failure> {
         let rows: Vec<_> =
             options.iter().map(|(key, value)| [key.clone(), value.clone()]).collect();
         table(["OPTION", "VALUE"], &rows)
+    })
+}
+
+/// Frees what a dead node held, and shows which volumes that were.
+///
+/// # Errors
+/// The driver cannot be reached, or it refuses.
+pub fn release(socket: Option<PathBuf>, args: Release) -> Result<(), Failure> {
+    let (client, format) = ask(socket, args.ask)?;
+    let answer: api::Released = client.ask("Dirvol.Release", &api::Release { node: args.node })?;
+    show(format, &answer.volumes, |volumes| {
+        volumes.iter().map(|volume| format!("{volume}\n")).collect()
     })
 }
 

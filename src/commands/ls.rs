@@ -108,7 +108,11 @@ pub fn holders(socket: Option<PathBuf>, args: One) -> Result<(), Failure> {
             };
             [none(), none(), id, holder.since.clone(), none()]
         });
-        let rows: Vec<_> = mounts.chain(ids).collect();
+        let nodes = holders
+            .nodes
+            .iter()
+            .map(|node| [none(), none(), none(), none(), format!("node {node}")]);
+        let rows: Vec<_> = mounts.chain(ids).chain(nodes).collect();
         table(["PID", "CONTAINER", "MOUNT ID", "SINCE", "MOUNTED AT"], &rows)
     })
 }

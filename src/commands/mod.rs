@@ -84,6 +84,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rm(args) => change::rm(socket, args),
         Command::Holders(args) => ls::holders(socket, args),
         Command::Du(args) => du::du(socket, args),
+        Command::Release(args) => change::release(socket, args),
         Command::Set(args) => change::set(socket, args),
         Command::Import(args) if args.move_in => adopt::adopt(socket, args),
         Command::Import(args) => archive::import(socket, args),

@@ -128,6 +128,7 @@ async fn run(config: Config, passed: Passed) -> Result<(), Failure> {
             state_dir: config.state_dir,
             init: config.init,
             scope: config.scope,
+            node: config.node,
             accept: config.accept_root,
             plugin: config.plugin,
             unusable: config.unusable,

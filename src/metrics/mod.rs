@@ -59,6 +59,8 @@ pub enum Endpoint {
     DirvolTrashPurge,
     /// `/Dirvol.Usage`
     DirvolUsage,
+    /// `/Dirvol.Release`
+    DirvolRelease,
     /// Everything else.
     Other,
 }
@@ -74,7 +76,7 @@ pub enum Outcome {
     Closed,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 24] = [
+const ENDPOINTS: [(Endpoint, &str); 25] = [
     (Endpoint::Activate, "activate"),
     (Endpoint::Create, "create"),
     (Endpoint::Remove, "remove"),
@@ -98,6 +100,7 @@ const ENDPOINTS: [(Endpoint, &str); 24] = [
     (Endpoint::DirvolTrashRestore, "dirvol_trash_restore"),
     (Endpoint::DirvolTrashPurge, "dirvol_trash_purge"),
     (Endpoint::DirvolUsage, "dirvol_usage"),
+    (Endpoint::DirvolRelease, "dirvol_release"),
     (Endpoint::Other, "other"),
 ];
 
@@ -123,7 +126,8 @@ impl Endpoint {
             | Self::DirvolClone
             | Self::DirvolRemove
             | Self::DirvolSet
-            | Self::DirvolPrune => true,
+            | Self::DirvolPrune
+            | Self::DirvolRelease => true,
             Self::DirvolImport | Self::DirvolTrashRestore | Self::DirvolTrashPurge => true,
             Self::Activate | Self::Path | Self::Get | Self::List | Self::Capabilities => false,
             Self::DirvolList | Self::DirvolHolders | Self::DirvolTrashList => false,

@@ -69,6 +69,10 @@ fn understand(endpoint: Endpoint, body: &[u8]) -> Result<Heard, Failure> {
             let request: api::Named = body.parse()?;
             about(request.name)
         }
+        Endpoint::DirvolRelease => {
+            let _request: api::Release = body.parse()?;
+            Ok(Heard::default())
+        }
         Endpoint::DirvolSet => {
             let request: api::Set = body.parse()?;
             with(request.name, &request.opts)

@@ -83,15 +83,18 @@ impl Failure {
                 | Error::CopyOfPlace(..)
                 | Error::MoreThanLimit(..)
                 | Error::NotToGive { .. }
-                | Error::NoLimits(..) => StatusCode::BAD_REQUEST,
+                | Error::NoLimits(..)
+                | Error::NotReleased(..) => StatusCode::BAD_REQUEST,
                 Error::OptionsDiffer(..)
                 | Error::InUse(..)
+                | Error::InUseByNode(..)
                 | Error::SourceInUse { .. }
                 | Error::Torn(..)
                 | Error::Protected(_)
                 | Error::Exists(_)
                 | Error::Taken(_)
-                | Error::Blind => StatusCode::CONFLICT,
+                | Error::Blind
+                | Error::OnlyThisNode => StatusCode::CONFLICT,
                 Error::Unavailable(_) | Error::Occupied(_) | Error::TooManyCopies(_) => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
@@ -133,12 +136,16 @@ impl Failure {
                 | Error::NotToGive { .. }
                 | Error::NoLimits(..) => ErrorKind::BadOption,
                 Error::OptionsDiffer(..) => ErrorKind::OptionsDiffer,
-                Error::InUse(..) | Error::SourceInUse { .. } | Error::Torn(..) => ErrorKind::InUse,
+                Error::InUse(..)
+                | Error::InUseByNode(..)
+                | Error::SourceInUse { .. }
+                | Error::Torn(..) => ErrorKind::InUse,
+                Error::NotReleased(..) => ErrorKind::BadRequest,
                 Error::Protected(_) => ErrorKind::Protected,
                 Error::NoSuchEntry(..) => ErrorKind::NoSuchEntry,
                 Error::Exists(_) | Error::Taken(_) => ErrorKind::Exists,
                 Error::Archive(..) => ErrorKind::BadArchive,
-                Error::Blind => ErrorKind::Blind,
+                Error::Blind | Error::OnlyThisNode => ErrorKind::Blind,
                 Error::Damaged(..) | Error::NoPlace(..) => ErrorKind::Damaged,
                 Error::Occupied(_) | Error::TooManyCopies(_) => ErrorKind::Busy,
                 Error::Unavailable(_) => ErrorKind::Unavailable,

@@ -17,6 +17,7 @@ use super::stream::Body;
 use super::verbs::{options, told};
 use super::wire::{self, Capabilities, Got, List, Mountpoint};
 use crate::metrics::{Endpoint, Outcome};
+use crate::store::Scope;
 use crate::volume::change::Created;
 use crate::volume::{Driver, Error, Fixture, Health, Options, Volume, VolumeName};
 
@@ -29,6 +30,9 @@ const GET_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long a Get that cannot tell waits for the state directory.
 const STATE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long an Unmount waits until the other nodes can know of it.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long other reads and a Remove may take: dockerd gives up after 60 s.
 pub(super) const SHORT_LIMIT: Duration = Duration::from_secs(50);
@@ -104,6 +108,7 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
         "/Dirvol.TrashRestore" => Endpoint::DirvolTrashRestore,
         "/Dirvol.TrashPurge" => Endpoint::DirvolTrashPurge,
         "/Dirvol.Usage" => Endpoint::DirvolUsage,
+        "/Dirvol.Release" => Endpoint::DirvolRelease,
         _ => Endpoint::Other,
     }
 }
@@ -155,7 +160,7 @@ impl Call<'_> {
             Endpoint::Create => self.create(name, request.opts.unwrap_or_default()).await,
             Endpoint::Remove => self.remove(name).await,
             Endpoint::Mount => self.mount(name).await,
-            Endpoint::Unmount => self.unmount(&name),
+            Endpoint::Unmount => self.unmount(name).await,
             Endpoint::Path => self.path(name).await,
             _ => unreachable!("the others were answered without a name"),
         };
@@ -234,11 +239,20 @@ impl Call<'_> {
         Ok(Reply::json(&Mountpoint::new(&mounted.mountpoint)))
     }
 
-    fn unmount(&self, name: &VolumeName) -> Result<Reply, Failure> {
+    async fn unmount(&self, name: VolumeName) -> Result<Reply, Failure> {
         self.check_id()?;
-        self.app.driver.unmount(name, &self.id);
-        let name = name.clone();
-        self.app.in_background(move |driver| driver.note_unmounted(&name));
+        self.app.driver.unmount(&name, &self.id);
+        let noted = move |driver: &Driver| driver.note_unmounted(&name);
+        match self.app.scope {
+            Scope::Local => self.app.in_background(noted),
+            // Whoever asks another node next must find it free. Where that cannot be, the
+            // engine's container has ended all the same.
+            Scope::Global => {
+                if let Err(failure) = self.app.on_disk(UNMOUNT_LIMIT, noted).await {
+                    tracing::warn!(op = "unmount", volume = self.name, "{failure}");
+                }
+            }
+        }
         Ok(Reply::json(&wire::DONE))
     }
 

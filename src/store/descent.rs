@@ -64,7 +64,7 @@ impl Dir {
         let path = self.path.parent().unwrap_or(&self.path).to_path_buf();
         let fd = openat(&self.fd, "..", flags, Mode::empty())
             .map_err(|errno| error("openat", &path, errno))?;
-        Ok(Self { fd, path, probe: self.probe.clone() })
+        Ok(Self { fd, path, probe: self.probe.clone(), shared: false })
     }
 
     /// Returns the same directory once more.
@@ -74,6 +74,6 @@ impl Dir {
             path: self.path.clone(),
             source,
         })?;
-        Ok(Self { fd, path: self.path.clone(), probe: self.probe.clone() })
+        Ok(Self { fd, path: self.path.clone(), probe: self.probe.clone(), shared: false })
     }
 }

@@ -19,6 +19,7 @@ use super::error::{Error, Result};
 use super::layout::FileName;
 use super::node::stat;
 use super::verbs::Probe;
+use crate::sys::fresh;
 
 /// A directory that is held open, with the path by which it was reached, for
 /// messages only.
@@ -26,6 +27,9 @@ pub struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
     pub(super) probe: Option<Probe>,
+    /// Whether other nodes change its names: the kernel remembers names for a minute, so
+    /// before one is looked up it is made to ask whether the directory has changed.
+    pub(super) shared: bool,
 }
 
 impl std::fmt::Debug for Dir {
@@ -54,7 +58,7 @@ impl Dir {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(path, flags, Mode::empty())
             .map_err(|errno| error("open", path, errno))?;
-        Ok(Self { fd, path: path.to_path_buf(), probe })
+        Ok(Self { fd, path: path.to_path_buf(), probe, shared: false })
     }
 
     /// Opens the directory `name` in this one.
@@ -72,16 +76,30 @@ impl Dir {
     where
         P: ?Sized + nix::NixPath,
     {
+        self.refresh()?;
         let path = self.path.join(shown);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat2(&self.fd, name, how(flags, Mode::empty(), mounts))
             .map_err(|errno| error("openat2", &path, errno))?;
-        Ok(Self { fd, path, probe: self.probe.clone() })
+        Ok(Self { fd, path, probe: self.probe.clone(), shared: false })
     }
 
     /// Returns the path by which the directory was reached.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has the kernel forget names of this directory that another node has changed, where
+    /// it is one that other nodes change.
+    pub(super) fn refresh(&self) -> Result<()> {
+        match self.shared {
+            true => fresh::ask(self.fd.as_fd()).map_err(|source| Error {
+                op: "statx",
+                path: self.path.clone(),
+                source,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Returns which directory this is.
@@ -119,6 +137,7 @@ impl Dir {
     /// Returns whether there is a directory `name` in this one. A symbolic link
     /// to one is none.
     pub(super) fn has_dir(&self, name: &str) -> Result<bool> {
+        self.refresh()?;
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(is_dir(&stat)),
             Err(Errno::ENOENT) => Ok(false),
@@ -155,6 +174,7 @@ impl Dir {
 
     /// As [`Dir::each`], as one function for whatever is done with the names.
     fn pass_each(&self, each: &mut dyn FnMut(&CStr, Kind) -> Result<()>) -> Result<()> {
+        self.refresh()?;
         let fail = |errno| error("getdents", &self.path, errno);
         // A directory stream owns its descriptor and moves its offset, so it
         // gets an open file of its own.

@@ -20,6 +20,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const ROOT_ID: &str = "root-id";
 pub(super) const ROOT_ID_NEW: &str = "root-id.new";
 pub(super) const SEEN: &str = "seen";
+pub(super) const NODES: &str = "nodes";
+pub(super) const HOLDERS: &str = "holders";
 /// mkfs leaves it at the top of an ext file system: such a root is still empty.
 pub(super) const LOST_FOUND: &str = "lost+found";
 
@@ -81,12 +83,12 @@ pub struct TrashName {
 }
 
 impl TrashName {
-    /// Names a new entry for `volume`, removed now.
+    /// Names a new entry for `volume`, removed at that time.
     ///
     /// # Errors
     /// The kernel gives no random bytes, or the name would be too long for a file.
-    pub fn now(volume: &FileName) -> std::io::Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub fn new(volume: &FileName, removed: SystemTime) -> std::io::Result<Self> {
+        let now = removed.duration_since(UNIX_EPOCH).unwrap_or_default();
         let token = FileName::random()?;
         let name = format!("{volume}{SEPARATOR}{}{SEPARATOR}{token}", now.as_secs());
         Self::parse(&name).ok_or_else(|| std::io::Error::other(format!("cannot name {name}")))
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn a_trash_name_is_read_back_as_it_was_written() {
         let volume = FileName::new("db-1.data_x").unwrap();
-        let entry = TrashName::now(&volume).unwrap();
+        let entry = TrashName::new(&volume, SystemTime::now()).unwrap();
         assert_eq!(TrashName::parse(entry.file().as_str()), Some(entry.clone()));
         assert_eq!(entry.volume(), &volume);
         assert!(entry.removed().elapsed().unwrap() < Duration::from_secs(60));
@@ -185,6 +187,8 @@ mod tests {
 
     #[test]
     fn the_longest_volume_name_still_fits_into_the_trash() {
-        assert!(TrashName::now(&FileName::new(&"x".repeat(200)).unwrap()).is_ok());
+        assert!(
+            TrashName::new(&FileName::new(&"x".repeat(200)).unwrap(), SystemTime::now()).is_ok()
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::layout::{MARKER, VOLUMES};
+use super::layout::{FileName, MARKER, VOLUMES};
 use super::marker::Scope;
 
 /// Why a root is not served. Each message names the cause and the cure.
@@ -77,6 +77,26 @@ pub enum OpenError {
     /// Another driver serves the root.
     #[error("root {0} is served by another dirvol: stop that one, or give another --root")]
     Busy(PathBuf),
+    /// Another driver is this node.
+    #[error(
+        "root {0} is served by another dirvol as node {1}: give this one another --node, or wait \
+         until the file server has given the lock of that one back"
+    )]
+    NodeBusy(PathBuf, FileName),
+    /// This node's lock is lost.
+    #[error(
+        "root {0}: this node has lost its lock, as after a time without the file server: {1}; the \
+         root is opened anew"
+    )]
+    NodeLost(PathBuf, String),
+    /// Nodes cannot share the root.
+    #[error("root {path} cannot be shared by nodes: {why}")]
+    Unfit {
+        /// The root.
+        path: PathBuf,
+        /// What it lacks, and what to do.
+        why: String,
+    },
     /// Another driver uses the state directory, for another root.
     #[error("state directory {0} is used by another dirvol: give this one another --state-dir")]
     StateBusy(PathBuf),

@@ -113,7 +113,7 @@ impl Place {
 
     /// Returns the directory, to be read.
     pub fn into_dir(self) -> Dir {
-        Dir { fd: self.fd, path: self.path, probe: None }
+        Dir { fd: self.fd, path: self.path, probe: None, shared: false }
     }
 
     /// Returns where it lies, to look for its mounts.
@@ -132,7 +132,7 @@ impl Place {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = openat2(&self.fd, ".", how(flags, Mode::empty(), Mounts::Cross))
             .map_err(|errno| failed("openat2", &self.path, errno))?;
-        Ok(Packing::of(Dir { fd, path: self.path.clone(), probe: None }))
+        Ok(Packing::of(Dir { fd, path: self.path.clone(), probe: None, shared: false }))
     }
 
     /// Returns what it shows.

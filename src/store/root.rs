@@ -1,9 +1,8 @@
 //! Opening a root: proving that it is ours, the right one, and ours alone.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -12,8 +11,10 @@ use nix::errno::Errno;
 
 use super::dir::{self, Dir};
 use super::error::Error;
-use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRASH, VOLUMES};
-use super::marker::{FORMAT, Marker, Scope};
+use super::init::{is_empty, lock_dir, lock_file, make, make_dirs, take_lock};
+use super::layout::{FileName, MARKER, STAGING, TRASH, VOLUMES};
+use super::marker::{Marker, Scope};
+use super::nodes::Node;
 use super::open_error::OpenError;
 use super::space::Space;
 use super::state::State;
@@ -48,6 +49,8 @@ pub struct Settings {
     /// Whether a managed plugin serves it: where it lies on the host, and what to do
     /// about it, is then the engine's to say.
     pub plugin: bool,
+    /// The name of this node, where several share the root.
+    pub node: Option<FileName>,
     /// Why nothing is to be served: a setting that cannot be used.
     pub unusable: Option<String>,
     /// Sees every change of the root before it is made: for tests.
@@ -74,39 +77,12 @@ pub struct Root {
     /// Whether it was given up, and what still runs should end.
     lost: AtomicBool,
     pub(super) dir: Dir,
+    /// This node's place, where several share the root.
+    pub(super) node: Option<Node>,
     id: String,
     state: State,
-    locks: [File; 3],
-}
-
-/// Makes the directory at `path` a root, and the directory itself where it is
-/// missing, and returns the root's id. A root stays as it is.
-///
-/// # Errors
-/// It is not empty, or served, or the disk refuses; nothing is changed then.
-pub fn init(path: &Path, scope: Scope) -> Result<String, OpenError> {
-    if !path.exists() {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| Error { op: "mkdir", path: path.to_path_buf(), source })?;
-        for parent in path.ancestors().skip(1) {
-            Dir::open(parent, None)?.sync()?;
-        }
-    }
-    let dir = open_dir(path, None)?;
-    if let Some(marker) = read_marker(&dir)? {
-        if marker.scope != scope {
-            let (path, found) = (path.to_path_buf(), marker.scope);
-            return Err(OpenError::Scope { path, found, asked: scope });
-        }
-        // Whoever made it may have been killed before it was on the disk.
-        dir.sync()?;
-        return Ok(marker.id);
-    }
-    if !is_empty(&dir)? {
-        return Err(OpenError::Occupied(path.to_path_buf()));
-    }
-    let _locks = lock(&dir)?;
-    make(&dir, scope).map(|marker| marker.id)
+    /// Those of the root, where it is one host's, and that of the state directory.
+    locks: Vec<File>,
 }
 
 impl Root {
@@ -129,7 +105,12 @@ impl Root {
             Some(marker) => accept(settings, marker, known)?,
             None => may_make(settings, &dir, known)?,
         }
-        let [lock, dir_lock] = lock(&dir)?;
+        let mut locks = match settings.scope {
+            Scope::Local => vec![lock_file(&dir)?, lock_dir(&dir)?],
+            // For as long as it is made.
+            Scope::Global if marker.is_none() => vec![lock_file(&dir)?],
+            Scope::Global => Vec::new(),
+        };
         let state_lock =
             state.lock()?.ok_or_else(|| OpenError::StateBusy(settings.state_dir.clone()))?;
         let marker = match marker {
@@ -140,12 +121,29 @@ impl Root {
         if !dir.has_dir(VOLUMES)? {
             return Err(OpenError::NoVolumes(path.clone()));
         }
-        make_dirs(&dir, &[STAGING, TRASH])?;
+        make_dirs(&dir, &[TRASH])?;
+        let node = match (settings.scope, &settings.node) {
+            (Scope::Local, _) => {
+                make_dirs(&dir, &[STAGING])?;
+                None
+            }
+            (Scope::Global, None) => {
+                let why = "--scope global needs the name of this node: give --node";
+                return Err(OpenError::Setting(why.into()));
+            }
+            (Scope::Global, Some(name)) => {
+                locks.clear();
+                Some(Node::enter(&dir, name)?)
+            }
+        };
+        locks.push(state_lock);
         // The marker too may be known to the kernel alone.
         dir.sync()?;
-        let [volumes, staging, trash] = [VOLUMES, STAGING, TRASH]
-            .map(|name| dir.open_dir(&FileName::new(name).expect("it is one component")));
-        let (volumes, staging, trash) = (volumes?, staging?, trash?);
+        let inner = |name| dir.open_dir(&FileName::new(name).expect("it is one component"));
+        let shared = node.is_some();
+        let volumes = Dir { shared, ..inner(VOLUMES)? };
+        let trash = Dir { shared, ..inner(TRASH)? };
+        let staging = node.as_ref().map_or_else(|| inner(STAGING), Node::staging)?;
         volumes.sync()?;
         trash.sync()?;
         state.set_root_id(&marker.id)?;
@@ -159,9 +157,10 @@ impl Root {
             unsynced: OnceLock::new(),
             lost: AtomicBool::new(false),
             dir,
+            node,
             id: marker.id,
             state,
-            locks: [lock, dir_lock, state_lock],
+            locks,
         })
     }
 
@@ -180,8 +179,9 @@ impl Root {
         &self.state
     }
 
-    /// Checks that what is at the paths of the root, of its volumes and of the state
-    /// directory still is what is held here, its lock too, and could all be synced.
+    /// Checks that what is at the paths of the root, of its volumes and of the
+    /// state directory still is what is held here, its lock too, and that all of it
+    /// could be synced.
     ///
     /// # Errors
     /// It is not, or it cannot be told: this root must not be used any more.
@@ -198,8 +198,11 @@ impl Root {
         if !self.state.is_in_place()? {
             return Err(OpenError::StateMoved(self.state.path().to_path_buf()));
         }
-        // A file server that did not hear of this host for long gave its lock away.
-        take(&self.locks[0], &self.path)
+        match &*self.locks {
+            // A file server that did not hear of this host for long gave its lock away.
+            [lock, _, _] => take_lock(lock, &self.path),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the space of the root's file system.
@@ -324,77 +327,4 @@ fn may_make(settings: &Settings, dir: &Dir, known: Option<String>) -> Result<(),
         Init::Auto if is_empty(dir)? => Ok(()),
         Init::Auto => Err(OpenError::Occupied(path)),
     }
-}
-
-/// Takes the root's locks with flock(2), which the kernel gives back however their holder
-/// ends: that of the file `lock`, and, since a file can be deleted, the directory's own.
-fn lock(dir: &Dir) -> Result<[File; 2], OpenError> {
-    let file = dir.open_file(LOCK)?;
-    take(&file, dir.path())?;
-    Ok([file, dir.lock()?.ok_or_else(|| OpenError::Busy(dir.path().to_path_buf()))?])
-}
-
-/// Takes the lock of a root, or again what is held already.
-fn take(lock: &File, root: &Path) -> Result<(), OpenError> {
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::Busy(root.to_path_buf()),
-        TryLockError::Error(source) => Error { op: "flock", path: root.join(LOCK), source }.into(),
-    })
-}
-
-/// Makes the directories that are missing.
-fn make_dirs(dir: &Dir, names: &[&str]) -> Result<(), Error> {
-    for name in names {
-        if !dir.has_dir(name)? {
-            dir.make_dir(name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes an empty directory a root. The marker comes last, so a root that has
-/// one is whole; what an interrupted attempt left does not count as something
-/// in [`is_empty`].
-fn make(dir: &Dir, scope: Scope) -> Result<Marker, OpenError> {
-    // Another process may have made it before we had the lock.
-    if let Some(marker) = read_marker(dir)? {
-        return Ok(marker);
-    }
-    dir.set_mode(0o700)?;
-    make_dirs(dir, &[VOLUMES, STAGING, TRASH])?;
-    let id = crate::sys::random::uuid().map_err(|source| Error {
-        op: "getrandom",
-        path: dir.path().to_path_buf(),
-        source,
-    })?;
-    let marker = Marker { format: FORMAT, id, scope };
-    dir.delete_file(MARKER_NEW)?;
-    dir.write_new_synced(MARKER_NEW, &marker.to_bytes())?;
-    dir.sync()?;
-    dir.replace(MARKER_NEW, MARKER)?;
-    dir.sync()?;
-    Ok(marker)
-}
-
-/// Returns whether there is nothing here but what mkfs or an interrupted
-/// [`make`] leaves.
-fn is_empty(dir: &Dir) -> Result<bool, Error> {
-    let mut empty = true;
-    dir.each(|name, _| {
-        empty &= match name.to_str() {
-            Ok(LOST_FOUND | LOCK | MARKER_NEW) => true,
-            Ok(name @ (VOLUMES | STAGING | TRASH)) => {
-                let inside = dir.open_dir(&FileName::new(name).expect("it is one component"))?;
-                let mut entries = 0;
-                inside.each(|_, _| {
-                    entries += 1;
-                    Ok(())
-                })?;
-                entries == 0
-            }
-            _ => false,
-        };
-        Ok(())
-    })?;
-    Ok(empty)
 }

@@ -44,7 +44,7 @@ impl Root {
     /// The disk refuses; the volume is then still there, except that a failed
     /// sync leaves it to the disk, and ends this root.
     pub fn retire(&self, name: &FileName) -> Result<Option<TrashName>> {
-        let entry = TrashName::now(name).map_err(|source| Error {
+        let entry = TrashName::new(name, self.now()?).map_err(|source| Error {
             op: "getrandom",
             path: self.trash.path().to_path_buf(),
             source,
@@ -194,6 +194,7 @@ impl Root {
     /// given up.
     pub fn sweep(&self) -> Vec<Error> {
         let mut failed = Vec::new();
+        let mut later = Vec::new();
         while !self.is_lost() {
             let next = self.doomed().trees.pop();
             let Some(tree) = next else { break };
@@ -201,12 +202,17 @@ impl Root {
             let mut moved = Moved::default();
             match delete_tree(self, &tree, &mut moved) {
                 Ok(()) => project.into_iter().for_each(|project| self.close(project)),
+                // NFS keeps a file that somebody has open under another name, until then.
+                Err(error) if self.node.is_some() && error.errno() == Some(Errno::ENOTEMPTY) => {
+                    later.push(tree);
+                }
                 Err(error) if moved.is_empty() => failed.push(error),
                 // What was moved out of it goes first, and then the rest.
                 Err(_) => self.doom(tree),
             }
             moved.trees.into_iter().for_each(|tree| self.doom(tree));
         }
+        later.into_iter().for_each(|tree| self.doom(tree));
         failed.extend(self.close_accounts());
         failed
     }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -167,6 +167,9 @@ impl Dir {
     /// the error is then `EEXIST` (or `ENOTEMPTY`, from a file system that
     /// refuses the flag; a directory never replaces one that is not empty).
     pub(super) fn rename(&self, from: &FileName, target: &Dir, to: &FileName) -> Result<()> {
+        // A name that is gone must not be in the way, nor one that is there be overlooked.
+        self.refresh()?;
+        target.refresh()?;
         self.step("renameat2", from.as_str())?;
         rename_new(&self.fd, from, &target.fd, to)
             .map_err(|errno| error("renameat2", &target.path.join(to.as_str()), errno))
@@ -214,6 +217,16 @@ impl Dir {
             if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
         probe(&Step { op, path: &path }).map_err(|source| Error { op, path, source })
     }
+}
+
+/// Makes `bytes` all that is in `file`, which is `name` in `dir`, and syncs it.
+pub(super) fn overwrite(dir: &Dir, name: &str, file: &File, bytes: &[u8]) -> Result<()> {
+    dir.step("write", name)?;
+    let fail = |op| move |source| Error { op, path: dir.path.join(name), source };
+    file.write_all_at(bytes, 0).map_err(fail("write"))?;
+    file.set_len(bytes.len() as u64).map_err(fail("ftruncate"))?;
+    dir.step("fsync", name)?;
+    fsync(file).map_err(|errno| error("fsync", &dir.path.join(name), errno))
 }
 
 /// A name that was read from a directory, for messages.

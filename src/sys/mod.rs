@@ -7,6 +7,7 @@
 
 pub mod btrfs;
 pub mod credentials;
+pub mod fresh;
 pub mod lock;
 pub mod mountinfo;
 pub mod notify;

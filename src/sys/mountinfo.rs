@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::order;
 
+const NOT_THERE: &str = "the mount of the directory is not in /proc/thread-self/mountinfo";
+
 /// Where a directory lies: the file system, and the path from its top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
@@ -86,28 +88,49 @@ pub fn shown(dir: BorrowedFd<'_>) -> io::Result<Vec<Location>> {
 
 /// Returns where `dir` lies, its path, and the table of mounts that says so.
 fn look(dir: BorrowedFd<'_>) -> io::Result<(Location, PathBuf, Vec<u8>)> {
-    let fd = dir.as_raw_fd();
-    let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}"))?;
-    let id = info
-        .lines()
-        .find_map(|line| line.strip_prefix("mnt_id:"))
-        .and_then(|id| id.trim().parse::<u64>().ok())
-        .ok_or_else(|| io::Error::other("/proc/thread-self/fdinfo shows no mnt_id"))?;
-    let path = fs::read_link(format!("/proc/thread-self/fd/{fd}"))?;
-    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let path = fs::read_link(format!("/proc/thread-self/fd/{}", dir.as_raw_fd()))?;
+    let (id, table) = own_table(dir)?;
     let mount = table
         .split(|&byte| byte == b'\n')
         .filter_map(parse)
         .find(|mount| mount.id == id)
-        .ok_or_else(|| {
-        io::Error::other(format!("mount {id} is not in /proc/thread-self/mountinfo"))
-    })?;
+        .ok_or_else(|| io::Error::other(NOT_THERE))?;
     let below = path.strip_prefix(&mount.mountpoint).map_err(|_| {
         io::Error::other(format!("{} is not below {}", path.display(), mount.mountpoint.display()))
     })?;
     let mountpoint = below.as_os_str().is_empty().then_some(mount.mountpoint.clone());
     let location = Location { path: join(&mount.root, below), device: mount.device, mountpoint };
     Ok((location, path, table))
+}
+
+/// Returns the kind of the file system on which the open directory `dir` lies, and the
+/// options of that file system.
+///
+/// # Errors
+/// As those of [`locate`].
+pub fn file_system(dir: BorrowedFd<'_>) -> io::Result<(String, String)> {
+    let (id, table) = own_table(dir)?;
+    let line = table
+        .split(|&byte| byte == b'\n')
+        .find(|line| parse(line).is_some_and(|mount| mount.id == id))
+        .ok_or_else(|| io::Error::other(NOT_THERE))?;
+    let line = String::from_utf8_lossy(line);
+    let mut fields = line.split_once(" - ").map_or("", |(_, fields)| fields).split(' ');
+    let mut field = || fields.next().unwrap_or_default().to_owned();
+    let kind = field();
+    let _source = field();
+    Ok((kind, field()))
+}
+
+/// Returns the number of the mount on which `dir` lies, and the table that has it.
+fn own_table(dir: BorrowedFd<'_>) -> io::Result<(u64, Vec<u8>)> {
+    let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", dir.as_raw_fd()))?;
+    let id = info
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:"))
+        .and_then(|id| id.trim().parse::<u64>().ok())
+        .ok_or_else(|| io::Error::other("/proc/thread-self/fdinfo shows no mnt_id"))?;
+    Ok((id, fs::read("/proc/thread-self/mountinfo")?))
 }
 
 /// Returns whether something is mounted below the open directory `dir`, in the mount

@@ -42,6 +42,11 @@ impl Driver {
     /// A volume of that name, options that it cannot have, or as of [`Driver::create`].
     pub fn prepare(&self, name: &VolumeName, asked: &Options) -> Result<Prepared, Error> {
         let (_lock, root) = self.enter(name)?;
+        if root.node().is_some() {
+            let why = "other nodes share this root, and would not know of the directory while it \
+                       is moved: copy it, without --move";
+            return Err(Error::Archive(name.clone(), why.into()));
+        }
         if self.read(&root, name)?.is_some() {
             return Err(Error::Taken(name.clone()));
         }

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nix::errno::Errno;
 
@@ -56,7 +55,7 @@ impl Driver {
             );
             return Err(Error::Archive(name.clone(), why));
         }
-        let created = whole_seconds(SystemTime::now());
+        let created = whole_seconds(root.now().map_err(Error::Root)?);
         let defaults = self.settings.defaults.clone();
         let record = Record { created, stated: asked.clone(), defaults, set: Options::default() };
         let in_force = record.in_force(&self.builtin);

@@ -130,7 +130,7 @@ impl Availability {
             _ => None,
         };
         if let Some(root) = held {
-            if let Err(error) = root.verify() {
+            if let Err(error) = root.verify().and_then(|()| root.verify_node()) {
                 self.lose(&root, &error);
             }
             return self.tell();

@@ -12,14 +12,14 @@ use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
 use super::holders::{CARRIED, STARTING};
-use super::locks::Guard;
+use super::locks::{Guard, LIMIT};
 use super::name::VolumeName;
 use super::options::Options;
 use super::read::Volume;
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited};
 use crate::store::layout::volume_data;
-use crate::store::{self, Commit, Contents, Copied, Ownership, Root, TrashName};
+use crate::store::{self, Commit, Contents, Copied, Locked, Ownership, Root, TrashName};
 
 /// How a Create ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Driver {
         if let Some(volume) = self.read(&root, name)? {
             return self.compare(&root, &volume, asked);
         }
-        let created = whole_seconds(SystemTime::now());
+        let created = whole_seconds(root.now().map_err(Error::Root)?);
         let source = self.source(&root, name, asked)?;
         let claim = asked.path.as_deref().map(|path| self.claim(&root, name, Path::new(path)));
         let claim = claim.transpose()?;
@@ -117,7 +117,7 @@ impl Driver {
     /// # Errors
     /// No root, a damaged volume, somebody who uses it, or the disk.
     pub fn remove(&self, name: &VolumeName) -> Result<Removed, Error> {
-        let (_lock, root) = self.enter(name)?;
+        let (lock, root) = self.enter(name)?;
         let Some(volume) = self.read(&root, name)? else {
             self.verify(&root)?;
             self.forget(&root, name);
@@ -137,7 +137,10 @@ impl Driver {
             None if name.is_anonymous() => Duration::ZERO,
             _ => self.retention(record),
         };
+        self.refuse_if_held_elsewhere(&root, &lock, name)?;
         let known = self.refuse_if_in_use(&root, name, retain)?;
+        let gone = root.let_go(lock.over_nodes(), name.file(), None);
+        gone.map_err(|error| Error::Disk(name.clone(), error))?;
         self.take_away(&root, name, retain, known)
     }
 
@@ -196,8 +199,10 @@ impl Driver {
     ) -> Result<(Guard<'a>, Arc<Root>), Error> {
         self.root()?;
         let lock = self.locks.lock(name.file());
-        let lock = lock.ok_or_else(|| Error::Occupied(name.clone()))?;
-        Ok((lock, self.checked_root()?))
+        let mut lock = lock.ok_or_else(|| Error::Occupied(name.clone()))?;
+        let root = self.checked_root()?;
+        lock.shared = over_nodes(name, root.lock_volume(name.file(), LIMIT))?;
+        Ok((lock, root))
     }
 
     /// Runs `change`, and once more each time it fails for want of space and
@@ -329,6 +334,18 @@ impl Driver {
         let _left = root.state().forget(name.file());
         self.holders().forget(name);
         self.cache().changed(name);
+    }
+}
+
+/// Refuses to wait any longer for a lock that another node has.
+pub(super) fn over_nodes(
+    name: &VolumeName,
+    locked: store::Result<Locked>,
+) -> Result<Locked, Error> {
+    match locked {
+        Ok(Locked::Occupied) => Err(Error::Occupied(name.clone())),
+        Ok(locked) => Ok(locked),
+        Err(error) => Err(Error::Disk(name.clone(), error)),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::change::note_use;
 use super::driver::Driver;
@@ -143,6 +143,7 @@ impl Driver {
             // Until they are, one that is missing there would be said not to exist.
             self.collector.work().opened = true;
         }
+        self.settle_holders(&root, &mut report);
         if self.collector.is_time_to_note() {
             self.note_uses(&root);
         }
@@ -159,13 +160,14 @@ impl Driver {
     /// Ends at the first failure: what comes after it could not be trusted.
     fn purge_due(&self, root: &Root, report: &mut Report) -> Result<(), String> {
         let entries = root.trash().map_err(|error| error.to_string())?;
+        let now = root.now().map_err(|error| error.to_string())?;
         let mut low = !entries.is_empty() && root.space().is_ok_and(is_low);
         if low {
             // What was just deleted may be all the space that is needed.
             low = stays_low(root)?;
         }
         for entry in entries {
-            let reason = if self.is_expired(root, &entry) {
+            let reason = if self.is_expired(root, &entry, now) {
                 Reason::Expired
             } else if low {
                 Reason::LowSpace
@@ -209,10 +211,11 @@ impl Driver {
         low
     }
 
-    pub(super) fn is_expired(&self, root: &Root, entry: &TrashName) -> bool {
+    pub(super) fn is_expired(&self, root: &Root, entry: &TrashName, now: SystemTime) -> bool {
         // What cannot be read may be kept for longer than is thought.
         let retain = self.retention_in_trash(root, entry);
-        retain.is_ok_and(|retain| entry.removed().elapsed().is_ok_and(|age| age >= retain))
+        retain
+            .is_ok_and(|retain| now.duration_since(entry.removed()).is_ok_and(|age| age >= retain))
     }
 
     /// Returns for how long an entry of the trash is kept, from its removal on.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::store::{self, COPY, PACK, WALK};
+use crate::store::{self, COPY, FileName, PACK, WALK};
 use crate::sys::mountinfo::Use;
 
 use super::clone::COPIES;
@@ -93,6 +93,28 @@ pub enum Error {
     /// Somebody uses the volume. Terraform's provider looks for these words.
     #[error("volume {0}: volume is in use by {1}; stop its containers first")]
     InUse(VolumeName, String),
+    /// Another node uses the volume. Terraform's provider looks for these words.
+    #[error(
+        "volume {0}: volume is in use by node {1}; {cure}",
+        cure = match .2 {
+            true => "stop its containers there first".to_owned(),
+            false => format!(
+                "that node is not alive: start it; or, if it is off for good, run 'dirvol release \
+                 --node {}' first", .1
+            ),
+        }
+    )]
+    /// The last says whether that node is alive.
+    InUseByNode(VolumeName, FileName, bool),
+    /// A node cannot be released.
+    #[error("node {0}: {1}")]
+    NotReleased(String, String),
+    /// Other nodes cannot be asked what they need.
+    #[error(
+        "this root is shared, and what other nodes need is not known here: remove volumes by name, \
+         with 'docker volume rm' or 'dirvol rm'"
+    )]
+    OnlyThisNode,
     /// The volume is not to be removed.
     #[error(
         "volume {0} is protected; if it is to be removed, run 'dirvol set {0} protect=false' first"

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::store::FileName;
+use crate::store::{FileName, Locked, VolumeLock};
 
 /// How long anybody waits for a lock: whoever waits has a place among the operations on
 /// the disk, which others need, and an import may hold a name for hours. It is less than
@@ -25,6 +25,8 @@ pub struct Locks {
 pub struct Guard<'a> {
     locks: &'a Locks,
     name: &'a FileName,
+    /// The same over all nodes, where several share the root.
+    pub(super) shared: Locked,
 }
 
 impl Locks {
@@ -37,12 +39,24 @@ impl Locks {
             .wait_timeout_while(held, LIMIT, |held| held.contains(name))
             .unwrap_or_else(PoisonError::into_inner);
         let is_free = held.insert(name.clone());
-        is_free.then(|| Guard { locks: self, name })
+        is_free.then(|| Guard { locks: self, name, shared: Locked::Alone })
+    }
+}
+
+impl Guard<'_> {
+    /// Returns the lock over all nodes, where there is one.
+    pub(super) fn over_nodes(&self) -> Option<&VolumeLock> {
+        match &self.shared {
+            Locked::Held(lock) => Some(lock),
+            Locked::Alone | Locked::Absent | Locked::Occupied => None,
+        }
     }
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
+        // Before the next one of this node asks for it.
+        self.shared = Locked::Alone;
         let mut held = self.locks.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.remove(self.name);
         self.locks.released.notify_all();

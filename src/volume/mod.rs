@@ -17,6 +17,7 @@ pub mod holders;
 mod locks;
 pub mod mount;
 pub mod name;
+mod nodes;
 pub mod options;
 pub mod overview;
 mod place;

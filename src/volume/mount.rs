@@ -24,7 +24,7 @@ impl Driver {
     /// # Errors
     /// No root, no such volume, a damaged one, or the disk.
     pub fn mount(&self, name: &VolumeName, id: &str) -> Result<Mounted, Error> {
-        let (_lock, root) = self.enter(name)?;
+        let (lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
         if let Some(url) = self.settings.fixture.as_ref().filter(|_| volume.place().is_none()) {
@@ -35,6 +35,7 @@ impl Driver {
                 .map_err(|error| Error::Disk(name.clone(), error))?;
         }
         let unlimited = enforce(&root, name, self.in_force(record).limit());
+        self.hold(&root, &lock, name)?;
         self.note_found(&root, name);
         note_use(&root, name);
         self.holders().mount(name, id);
@@ -49,13 +50,15 @@ impl Driver {
         self.holders().unmount(name, id);
     }
 
-    /// Notes that the volume `name` was in use until now.
+    /// Notes that the volume `name` was in use until now, and that other nodes may remove
+    /// it, where nobody else here has it.
     ///
     /// # Errors
-    /// No root.
+    /// No root, or the disk.
     pub fn note_unmounted(&self, name: &VolumeName) -> Result<(), Error> {
-        note_use(&*self.root()?, name);
-        Ok(())
+        let root = self.root()?;
+        note_use(&root, name);
+        self.let_go(&root, name)
     }
 }
 

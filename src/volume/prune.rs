@@ -48,6 +48,9 @@ impl Driver {
             return Err(Error::Blind);
         }
         let root = self.checked_root()?;
+        if root.node().is_some() {
+            return Err(Error::OnlyThisNode);
+        }
         let used = root.state().last_used().map_err(Error::Root)?;
         let with_use = |name: VolumeName| {
             // One that is not noted has just been found: it counts as used now.

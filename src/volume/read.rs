@@ -83,6 +83,8 @@ impl Driver {
     /// is no root, whenever it was. It never waits for the disk.
     pub fn cached(&self, name: &VolumeName) -> Option<Arc<Volume>> {
         match self.availability.unavailable() {
+            // Another node may have changed it.
+            None if self.settings.root.node.is_some() => None,
             // How full it is is asked for, not remembered.
             None => self.cache().fresh(name).filter(|volume| volume.holds.is_none()).cloned(),
             Some((reason, _)) => self.remembered(name, &reason),

@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::error::Error;
 use super::name::VolumeName;
+use super::nodes::refuse_unless_ordered;
 use super::options::{BadOption, Options};
 use super::record::Record;
 use super::refuse::{refuse_if_not_to_give, refuse_unless_limited, refuse_unless_to_set};
@@ -21,9 +22,10 @@ impl Driver {
             let why = BadOption(format!("option {key:?} says how a volume is made: leave it out"));
             return Err(Error::BadOption(name.to_string(), why));
         }
-        let (_lock, root) = self.enter(name)?;
+        let (lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
+        refuse_unless_ordered(&root, &lock, name)?;
         refuse_unless_to_set(name, record, options)?;
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let limited = options.size.is_some() || options.inodes.is_some();

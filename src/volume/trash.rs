@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 
-use super::change::note_use;
+use super::change::{note_use, over_nodes};
 use super::driver::Driver;
 use super::error::Error;
 use super::evidence::Evidence;
+use super::locks::LIMIT;
 use super::name::VolumeName;
 use super::read::Volume;
 use super::record::Record;
@@ -63,8 +64,9 @@ impl Driver {
         };
         // Two who restore one entry would write their names into one record.
         let entry_lock = self.locks.lock(entry.file());
-        let _entry_lock = entry_lock.ok_or_else(|| Error::Occupied(name.clone()))?;
+        let mut entry_lock = entry_lock.ok_or_else(|| Error::Occupied(name.clone()))?;
         let (_lock, root) = self.enter(&name)?;
+        entry_lock.shared = over_nodes(&name, root.lock_entry(entry.file(), LIMIT))?;
         if self.read(&root, &name)?.is_some() {
             return Err(Error::Exists(name.clone()));
         }
@@ -122,7 +124,8 @@ impl Driver {
             Which::One(entry) => vec![find(&root, entry)?],
             Which::All => all()?,
             Which::Expired => {
-                all()?.into_iter().filter(|entry| self.is_expired(&root, entry)).collect()
+                let now = root.now().map_err(Error::Root)?;
+                all()?.into_iter().filter(|entry| self.is_expired(&root, entry, now)).collect()
             }
         })
     }

@@ -38,6 +38,7 @@ impl Rig {
                 scope: Scope::Local,
                 accept: None,
                 plugin: false,
+                node: None,
                 unusable: None,
                 probe: Some(Arc::new(move |step: &Step<'_>| {
                     hooked.lock().unwrap().as_mut().map_or(Ok(()), |hook| hook(step))

@@ -75,6 +75,7 @@ impl World {
                 scope: Scope::Local,
                 accept: None,
                 plugin: false,
+                node: None,
                 unusable: None,
                 probe: Some(Arc::new(move |step: &Step<'_>| {
                     // A step that is the last one of an operation leaves by a panic.

@@ -296,6 +296,7 @@ fn driver(dir: &Path) -> Arc<Driver> {
             scope: Scope::Local,
             accept: None,
             plugin: false,
+            node: None,
             unusable: None,
             probe: None,
         },

@@ -14,6 +14,7 @@ mod scraped;
 mod wire;
 
 mod malformed;
+mod nodes;
 mod patience;
 
 mod evidence;

@@ -32,6 +32,7 @@ fn driver(setup: &Setup, probe: Option<Probe>) -> Driver {
             scope: Scope::Local,
             accept: None,
             plugin: false,
+            node: None,
             unusable: None,
             probe,
         },

@@ -245,6 +245,7 @@ fn a_walk_that_broke_off_is_made_anew_and_counts_all() {
                 scope: Scope::Local,
                 accept: None,
                 plugin: false,
+                node: None,
                 unusable: None,
                 probe: Some(Arc::new(probe)),
             },
