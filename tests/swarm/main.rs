@@ -13,7 +13,15 @@ mod image;
 #[path = "../engine/namespace.rs"]
 mod namespace;
 
+// The service tier, whose part this is, uses more of it.
+#[path = "../service/program.rs"]
+#[allow(dead_code)]
+mod program;
+
 mod network;
 mod nodes;
 
 mod forming;
+mod leftovers;
+mod services;
+mod volumes;
