@@ -23,9 +23,9 @@ PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 
 SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 	echo --remap-path-prefix=$$dir=; done
 
-export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-cuts test-faults test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -39,7 +39,7 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test cuts --test faults -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test cuts --test power --test faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
@@ -78,8 +78,15 @@ test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)
 	@scripts/test host-long
 
+power-cuts: ## by hand, power cuts in a virtual machine: N=200 of them, SEED=number repeats
+	@scripts/setup test && scripts/vm-kernel
+	@scripts/power-cuts
+
 fuzz: ## libFuzzer on each reader of foreign bytes: T=seconds for each, ONLY=target (nightly)
 	@scripts/fuzz
+
+soak: ## 64 clients' mixed calls, each answer checked: T=seconds
+	DIRVOL_TEST_SECONDS=$${T:-600} $(CARGO) test --test service soak:: -- --nocapture
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
