@@ -41,7 +41,7 @@ fn a_service_that_is_drained_from_a_node_goes_on_with_its_data_on_another() {
     create_writer(&swarm, "node.id!=none");
     let first = swarm.settled("writer", |_| true);
     writes(&swarm, first);
-    assert_eq!(swarm.holders("db"), [first.name.clone()]);
+    assert_eq!(swarm.holders("db"), std::slice::from_ref(&first.name));
     swarm.manager().ok(&format!("node update --availability drain {}", first.id));
     let second = swarm.settled("writer", |node| node.name != first.name);
     writes(&swarm, second);
