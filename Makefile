@@ -117,7 +117,7 @@ run: ## serve ./target/run by hand, until Ctrl-C
 
 bench: ## footprint, then speed beside peers, into docs/performance.md (root); QUICK=1 in a minute
 	@scripts/setup bench
-	$(STATIC) bench --target $(TARGET) --bench footprint
+	[ -n "$(QUICK)" ] || $(STATIC) bench --target $(TARGET) --bench footprint
 	$(STATIC) bench --target $(TARGET) --bench speed
 
 bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Setup, eventually, request};
+use crate::harness::{Client, DONE, Setup, eventually, request};
 use crate::http::mounts;
 use crate::load;
+use crate::loop_disk::LoopDisk;
 use crate::peers;
 use crate::process::{Process, median};
-use crate::tree;
+use crate::tree::{self, Bare};
 
 /// What was measured with so many volumes there, in microseconds.
 pub struct Row {
@@ -23,9 +24,9 @@ pub struct Row {
 }
 
 /// Creates and removes, each beside the bare system calls, one by one in turn, and starts.
-pub fn measure(sizes: &[usize], count: usize, starts: usize) -> Vec<Row> {
+pub fn measure(disk: &LoopDisk, sizes: &[usize], count: usize, starts: usize) -> Vec<Row> {
     // Nothing is purged meanwhile.
-    let setup = Setup::new().log_level("info").env("DIRVOL_RETAIN", "1000d");
+    let setup = disk.setup().env("DIRVOL_TRASH_RETENTION", "1000d");
     setup.serve().stop();
     let mut rows = Vec::new();
     let mut there = 0;
@@ -35,31 +36,33 @@ pub fn measure(sizes: &[usize], count: usize, starts: usize) -> Vec<Row> {
         there = volumes;
         let start = median((0..starts).map(|_| start_to_first_answer(&setup)).collect());
         let serve = setup.serve();
-        let call = |verb: &str, name: &str| {
+        let mut client = Client::connect(&serve.socket);
+        let mut call = |verb: &str, name: &str| {
             let body = format!("{{\"Name\":\"{name}\",\"Opts\":{{}}}}\n");
-            let request = request(&format!("VolumeDriver.{verb}"), &body);
-            timed(|| assert!(load::once(&serve.socket, request.as_bytes()).ends_with(b"\"\"}")))
+            let method = format!("VolumeDriver.{verb}");
+            timed(|| assert_eq!(client.call(&method, &body).unwrap().body, DONE))
         };
+        let bare = Bare::new(&setup);
         let [mut create, mut bare_create, mut remove, mut bare_remove] = [const { Vec::new() }; 4];
         let names =
             |at: usize| [format!("by-dirvol-{volumes}-{at}"), format!("bare-{volumes}-{at}")];
         for at in 0..=count {
-            let [own, bare] = names(at);
+            let [own, other] = names(at);
             // Who is first changes, as one may leave the other some work.
             if at % 2 == 0 {
                 create.push(call("Create", &own));
             }
-            bare_create.push(timed(|| tree::bare_create(&setup, &bare)));
+            bare_create.push(timed(|| bare.create(&other)));
             if at % 2 == 1 {
                 create.push(call("Create", &own));
             }
         }
         for at in 0..=count {
-            let [own, bare] = names(at);
+            let [own, other] = names(at);
             if at % 2 == 0 {
                 remove.push(call("Remove", &own));
             }
-            bare_remove.push(timed(|| tree::bare_remove(&setup, &bare)));
+            bare_remove.push(timed(|| bare.remove(&other)));
             if at % 2 == 1 {
                 remove.push(call("Remove", &own));
             }
@@ -111,8 +114,8 @@ fn stop(mut process: Process) {
 
 /// The first answer of a driver that systemd's socket starts for it, as after an idle exit;
 /// and the time from its start to its end, so to its idle exit, is awaited each time.
-pub fn after_idle_exit(count: usize) -> f64 {
-    let setup = Setup::new().log_level("info").env("DIRVOL_IDLE_EXIT", "100ms");
+pub fn after_idle_exit(disk: &LoopDisk, count: usize) -> f64 {
+    let setup = disk.setup().env("DIRVOL_IDLE_EXIT", "100ms");
     setup.serve().stop();
     let serve = setup.command();
     let took = (0..count).map(|_| {
@@ -143,7 +146,7 @@ pub fn after_idle_exit(count: usize) -> f64 {
 
 /// What an engine does at its start, at once on 64 connections: every volume is asked for
 /// and mounted. In microseconds: dirvol, bare hyper, raw socket.
-pub fn boot_burst(dir: &Path, rounds: usize) -> [f64; 3] {
+pub fn boot_burst(disk: &LoopDisk, dir: &Path, rounds: usize) -> [f64; 3] {
     let scripts: Vec<load::Script> = mounts(64)
         .into_iter()
         .zip(0..)
@@ -154,7 +157,7 @@ pub fn boot_burst(dir: &Path, rounds: usize) -> [f64; 3] {
             vec![get.clone(), get.clone(), get, mount]
         })
         .collect();
-    let setup = Setup::new().log_level("info");
+    let setup = disk.setup();
     setup.serve().stop();
     tree::fill(&setup, 0, 10);
     let serve = setup.serve();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::harness::{Serve, Setup, request};
 use crate::load::{self, Script, Shown};
+use crate::loop_disk::LoopDisk;
 use crate::peers::{self, Peer};
 use crate::process::median;
 use crate::tree;
@@ -18,18 +19,29 @@ pub struct Work {
     volumes: usize,
     rclone: bool,
     scripts: fn(usize) -> Vec<Script>,
+    pub connections: &'static [usize],
+    /// Whether it begins when nothing is fresh in memory.
+    reads: bool,
 }
 
 /// Volumes that are asked for by name; every root of this work has them.
 const NAMED: usize = 10;
 
-pub const WORK: [Work; 6] = [
-    Work { name: "Get", volumes: 10, rclone: true, scripts: |count| named("Get", count) },
-    Work { name: "Path", volumes: 10, rclone: true, scripts: |count| named("Path", count) },
-    Work { name: "Mount and Unmount", volumes: 10, rclone: false, scripts: mounts },
-    Work { name: "List of 10", volumes: 10, rclone: true, scripts: lists },
-    Work { name: "List of 1,000", volumes: 1_000, rclone: false, scripts: lists },
-    Work { name: "List of 10,000", volumes: 10_000, rclone: false, scripts: lists },
+/// For so long an answer of dirvol may be of what it has read before.
+const FRESH: Duration = Duration::from_millis(1100);
+
+const fn work(name: &'static str, volumes: usize, scripts: fn(usize) -> Vec<Script>) -> Work {
+    Work { name, volumes, rclone: false, scripts, connections: &CONNECTIONS, reads: false }
+}
+
+pub const WORK: [Work; 7] = [
+    Work { rclone: true, ..work("Get", 10, |count| named("Get", count)) },
+    Work { connections: &[1], reads: true, ..work("Get over 10,000", 10_000, each) },
+    Work { rclone: true, ..work("Path", 10, |count| named("Path", count)) },
+    work("Mount and Unmount", 10, mounts),
+    Work { rclone: true, ..work("List of 10", 10, lists) },
+    work("List of 1,000", 1_000, lists),
+    work("List of 10,000", 10_000, lists),
 ];
 
 /// What one peer has shown at one work, as the medians of the rounds.
@@ -49,6 +61,15 @@ fn named(verb: &str, count: usize) -> Vec<Script> {
     (0..count).map(|at| (0..NAMED).map(|number| ask(at + number)).collect()).collect()
 }
 
+/// Each of many volumes in turn: more than are kept in memory, so the disk is read.
+fn each(count: usize) -> Vec<Script> {
+    let ask = |number| {
+        let body = format!("{{\"Name\":\"volume-{number}\"}}\n");
+        request("VolumeDriver.Get", &body).into_bytes()
+    };
+    vec![(0..10_000).map(ask).collect(); count]
+}
+
 fn lists(count: usize) -> Vec<Script> {
     vec![vec![request("VolumeDriver.List", "{}\n").into_bytes()]; count]
 }
@@ -65,8 +86,8 @@ pub fn mounts(count: usize) -> Vec<Script> {
 }
 
 /// A driver on a root that has `volumes` volumes already.
-pub fn driver(volumes: usize) -> (Setup, Serve) {
-    let setup = Setup::new().log_level("info");
+fn driver(disk: &LoopDisk, volumes: usize) -> (Setup, Serve) {
+    let setup = disk.setup();
     setup.serve().stop();
     tree::fill(&setup, 0, volumes);
     let serve = setup.serve();
@@ -74,7 +95,12 @@ pub fn driver(volumes: usize) -> (Setup, Serve) {
 }
 
 /// All the work of all peers; and dirvol's memory at rest and after much of it.
-pub fn measure(dir: &Path, rounds: usize, time: Duration) -> (Vec<Cell>, Vec<(String, f64)>) {
+pub fn measure(
+    disk: &LoopDisk,
+    dir: &Path,
+    rounds: usize,
+    time: Duration,
+) -> (Vec<Cell>, Vec<(String, f64)>) {
     let rclone = peers::rclone(dir);
     if let Some(rclone) = &rclone {
         for number in 0..NAMED {
@@ -88,7 +114,7 @@ pub fn measure(dir: &Path, rounds: usize, time: Duration) -> (Vec<Cell>, Vec<(St
         println!("rclone is not to be had here: see scripts/setup");
     }
     let mut cells = Vec::new();
-    let drivers = [NAMED, 1_000, 10_000].map(|volumes| (volumes, driver(volumes).into()));
+    let drivers = [NAMED, 1_000, 10_000].map(|volumes| (volumes, driver(disk, volumes).into()));
     let drivers: [(usize, Held); 3] = drivers;
     for work in &WORK {
         eprintln!("{}", work.name);
@@ -104,11 +130,14 @@ pub fn measure(dir: &Path, rounds: usize, time: Duration) -> (Vec<Cell>, Vec<(St
             ("dirvol", (held.serve.socket.clone(), held.serve.pid())),
         ];
         peers.extend(rclone.iter().filter(|_| work.rclone).map(|peer| ("rclone", of(peer))));
-        for connections in CONNECTIONS {
+        for &connections in work.connections {
             let scripts = (work.scripts)(connections);
             let mut shown = vec![Vec::new(); peers.len()];
             for _ in 0..rounds {
                 for ((_, (socket, pid)), shown) in peers.iter().zip(&mut shown) {
+                    if work.reads {
+                        std::thread::sleep(FRESH);
+                    }
                     shown.push(load::run(socket, *pid, &scripts, time));
                 }
             }
@@ -120,7 +149,7 @@ pub fn measure(dir: &Path, rounds: usize, time: Duration) -> (Vec<Cell>, Vec<(St
             }));
         }
     }
-    (cells, memory(&drivers, rclone.as_ref()))
+    (cells, memory(disk, &drivers, rclone.as_ref()))
 }
 
 /// A driver with the directory that it lives in.
@@ -135,13 +164,13 @@ impl From<(Setup, Serve)> for Held {
     }
 }
 
-fn memory(drivers: &[(usize, Held)], rclone: Option<&Peer>) -> Vec<(String, f64)> {
+fn memory(disk: &LoopDisk, drivers: &[(usize, Held)], rclone: Option<&Peer>) -> Vec<(String, f64)> {
     use crate::process::memory;
     let mut lines = Vec::new();
-    let setup = Setup::new().log_level("info");
+    let setup = disk.setup();
     let idle = setup.serve();
     lines.push(("resident, idle".to_owned(), memory(idle.pid(), "VmRSS")));
-    let (_setup, full) = driver(10_000);
+    let (_setup, full) = driver(disk, 10_000);
     for _ in 0..100 {
         load::burst(&full.socket, &[named("Get", 100).concat()]);
     }

@@ -46,16 +46,13 @@ pub fn write(results: &Results, quick: bool) {
     let name = format!("{}-{machine}", said("date", &["-u", "+%Y-%m-%d"]));
     let tables = tables(results);
     println!("{tables}");
-    let dir = project(if quick { "target/bench" } else { "benches/results" });
+    let dir = project(if quick { "target/bench/results" } else { "benches/results" });
     fs::create_dir_all(&dir).unwrap();
     let page =
         format!("# {name}\n\n![The median answer, beside a raw socket]({name}.svg)\n\n{tables}");
     fs::write(dir.join(format!("{name}.md")), page).unwrap();
     fs::write(dir.join(format!("{name}.svg")), plot::draw(results)).unwrap();
     println!("in {}", dir.join(format!("{name}.md")).display());
-    if quick {
-        return;
-    }
     let document = project("docs/performance.md");
     let text = fs::read_to_string(&document).unwrap();
     let (before, rest) = text.split_once(MARKS[0]).unwrap();
@@ -64,7 +61,10 @@ pub fn write(results: &Results, quick: bool) {
     let picture =
         format!("![The median answer, beside a raw socket](../benches/results/{name}.svg)");
     let text = format!("{before}{begin}\n{picture}\n\n{tables}\n{end}{after}");
-    fs::write(document, text).unwrap();
+    // The document keeps the figures of a whole run.
+    let document = if quick { project("target/bench/performance.md") } else { document };
+    fs::write(&document, text).unwrap();
+    println!("and in {}", document.display());
 }
 
 fn said(program: &str, args: &[&str]) -> String {
@@ -95,14 +95,14 @@ fn machine() -> String {
     let rclone = rclone.map_or("none".to_owned(), |output| {
         String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("none").to_owned()
     });
-    let temporary = std::env::temp_dir();
     format!(
-        "Measured on {date}, on {model} with {cores} processors, {kernel}, files on {fs}; \
+        "Measured on {date}, on {model} with {cores} processors, {kernel}, volumes on ext4 \
+         on a loop device in {fs}; \
          {dockerd}, {rclone}, dirvol {version} at commit {commit}.\n",
         date = said("date", &["-u", "+%Y-%m-%d"]),
         cores = said("nproc", &[]),
         kernel = said("uname", &["-sr"]),
-        fs = said("stat", &["-f", "-c", "%T", temporary.to_str().unwrap()]),
+        fs = said("stat", &["-f", "-c", "%T", project("target").to_str().unwrap()]),
         dockerd = said("dockerd", &["--version"]),
         version = env!("CARGO_PKG_VERSION"),
         commit = said("git", &["rev-parse", "--short", "HEAD"]),

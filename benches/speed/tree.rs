@@ -3,8 +3,12 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::fsync;
 
 use crate::harness::Setup;
 
@@ -13,7 +17,7 @@ pub const SIZES: [usize; 4] = [0, 1_000, 10_000, 100_000];
 
 fn record(name: &str) -> String {
     format!(
-        "{{\"format\":1,\"name\":\"{name}\",\"created\":\"2026-01-01T00:00:00Z\",\"options\":{{}}}}"
+        "{{\"format\":1,\"name\":\"{name}\",\"created\":\"2026-01-01T00:00:00Z\",\"options\":{{}}}}\n"
     )
 }
 
@@ -31,38 +35,61 @@ pub fn fill(setup: &Setup, from: usize, to: usize) {
     nix::unistd::syncfs(root).unwrap();
 }
 
-fn synced(path: &Path) {
-    File::open(path).unwrap().sync_all().unwrap();
+/// The directories of a root, held open as a driver holds them.
+pub struct Bare {
+    staging: OwnedFd,
+    volumes: OwnedFd,
+    trash: OwnedFd,
+    seen: OwnedFd,
 }
 
-/// The steps of a durable Create, in their order, and nothing else.
-pub fn bare_create(setup: &Setup, name: &str) {
-    let staging = setup.root().join("staging").join(name);
-    fs::create_dir(&staging).unwrap();
-    fs::create_dir(staging.join("data")).unwrap();
-    synced(&staging.join("data"));
-    let path = staging.join("volume.json");
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    file.write_all(record(name).as_bytes()).unwrap();
-    file.sync_all().unwrap();
-    synced(&staging);
-    File::create(setup.state().join("seen").join(name)).unwrap();
-    rename(&staging, &setup.root().join("volumes").join(name));
-    synced(&setup.root().join("volumes"));
+impl Bare {
+    pub fn new(setup: &Setup) -> Self {
+        let held = |path: &Path| OwnedFd::from(File::open(path).unwrap());
+        Self {
+            staging: held(&setup.root().join("staging")),
+            volumes: held(&setup.root().join("volumes")),
+            trash: held(&setup.root().join("trash")),
+            seen: held(&setup.state().join("seen")),
+        }
+    }
+
+    /// The steps of Create in the table of the crash protocol, in their order, and nothing
+    /// else.
+    pub fn create(&self, name: &str) {
+        let staged = made(&self.staging, name);
+        let data = made(&staged, "data");
+        fchmod(&data, Mode::from_bits_truncate(0o755)).unwrap();
+        fsync(&data).unwrap();
+        let mut file = File::from(new_file(&staged, "volume.json"));
+        file.write_all(record(name).as_bytes()).unwrap();
+        fsync(&file).unwrap();
+        fsync(&staged).unwrap();
+        new_file(&self.seen, name);
+        renamed(&self.staging, name, &self.volumes, name);
+        fsync(&self.volumes).unwrap();
+    }
+
+    /// The steps of Remove in that table.
+    pub fn remove(&self, name: &str) {
+        // As an entry is named that was removed in 2096, and is not purged here.
+        let entry = format!("{name}~3976214400~0000000000000000");
+        renamed(&self.volumes, name, &self.trash, &entry);
+        fsync(&self.trash).unwrap();
+        fsync(&self.volumes).unwrap();
+    }
 }
 
-/// The steps of a Remove to the trash.
-pub fn bare_remove(setup: &Setup, name: &str) {
-    let trash = setup.root().join("trash");
-    // As an entry is named that was removed in 2096, and is not purged here.
-    let entry = format!("{name}~3976214400~0000000000000000");
-    rename(&setup.root().join("volumes").join(name), &trash.join(entry));
-    synced(&trash);
-    synced(&setup.root().join("volumes"));
-    fs::remove_file(setup.state().join("seen").join(name)).unwrap();
+fn made(at: impl AsFd, name: &str) -> OwnedFd {
+    mkdirat(&at, name, Mode::S_IRWXU).unwrap();
+    openat(&at, name, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).unwrap()
 }
 
-fn rename(from: &Path, to: &Path) {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE).unwrap();
+fn new_file(at: impl AsFd, name: &str) -> OwnedFd {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    openat(at, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).unwrap()
+}
+
+fn renamed(from: impl AsFd, name: &str, to: impl AsFd, new: &str) {
+    renameat2(from, name, to, new, RenameFlags::RENAME_NOREPLACE).unwrap();
 }
