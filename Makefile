@@ -115,7 +115,7 @@ run: ## serve ./target/run by hand, until Ctrl-C
 	$(CARGO) run -- serve --root target/run/root --state-dir target/run/state \
 		--socket target/run/dirvol.sock --log-level debug
 
-bench: ## footprint, then speed beside peers, into docs/performance.md (root); QUICK=1 in a minute
+bench: ## footprint, then speed beside peers, into docs/performance.md (root); QUICK=1: two minutes, into target/bench
 	@scripts/setup bench
 	[ -n "$(QUICK)" ] || $(STATIC) bench --target $(TARGET) --bench footprint
 	$(STATIC) bench --target $(TARGET) --bench speed
