@@ -23,7 +23,7 @@ PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 
 SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 	echo --remap-path-prefix=$$dir=; done
 
-export T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export QUICK T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
 .PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
@@ -131,8 +131,10 @@ run: ## serve ./target/run by hand, until Ctrl-C
 	$(CARGO) run -- serve --root target/run/root --state-dir target/run/state \
 		--socket target/run/dirvol.sock --log-level debug
 
-bench: ## size, memory, start and List, as a table
-	$(STATIC) bench --target $(TARGET) --bench footprint
+bench: ## footprint, then speed beside peers, into docs/performance.md (root); QUICK=1: two minutes, into target/bench
+	@scripts/setup bench
+	[ -n "$(QUICK)" ] || $(STATIC) bench --target $(TARGET) --bench footprint
+	$(STATIC) bench --target $(TARGET) --bench speed
 
 bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)
 	@scripts/bench-clone $(BINARY)
