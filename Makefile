@@ -23,9 +23,9 @@ PACKED = [ $$(echo __GLIBC_MINOR__ | cc -E -P -xc -include features.h -) -ge 36 
 SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 	echo --remap-path-prefix=$$dir=; done
 
-export T ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
+export QUICK T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-cuts test-faults test-host test-host-long fuzz plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -39,11 +39,11 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test cuts --test faults -- -D warnings
+	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test swarm --test cuts --test power --test faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin host life vm scale cuts faults
+	@scripts/test check unit monitoring engine plugin host life vm scale swarm cuts faults
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
@@ -66,6 +66,12 @@ test-vm: ## limits on xfs and ext4 with project quota, in a virtual machine
 test-scale: ## one root on NFS and a driver on each of several nodes, in a virtual machine
 	@scripts/test scale
 
+test-swarm: ## one root and three nodes of a real Swarm, each a dockerd with namespaces of its own (root)
+	@scripts/test swarm
+
+test-scale-out: ## all of one root that many nodes serve: scale and swarm
+	@scripts/test scale swarm
+
 test-cuts: ## power cuts on loop mounts of ext4, xfs and btrfs (root)
 	@scripts/test cuts
 
@@ -78,8 +84,15 @@ test-host: ## Podman, Compose, Swarm, Ansible; units, the Debian package (root)
 test-host-long: ## a real systemd with docker.io, podman and the package, in a container (root)
 	@scripts/test host-long
 
+power-cuts: ## by hand, power cuts in a virtual machine: N=200 of them, SEED=number repeats
+	@scripts/setup test && scripts/vm-kernel
+	@scripts/power-cuts
+
 fuzz: ## libFuzzer on each reader of foreign bytes: T=seconds for each, ONLY=target (nightly)
 	@scripts/fuzz
+
+soak: ## 64 clients' mixed calls, each answer checked: T=seconds
+	DIRVOL_TEST_SECONDS=$${T:-600} $(CARGO) test --test service soak:: -- --nocapture
 
 demo: ## the main job end to end; ENGINE=host uses the dockerd that runs
 	@scripts/demo
@@ -118,8 +131,10 @@ run: ## serve ./target/run by hand, until Ctrl-C
 	$(CARGO) run -- serve --root target/run/root --state-dir target/run/state \
 		--socket target/run/dirvol.sock --log-level debug
 
-bench: ## size, memory, start and List, as a table
-	$(STATIC) bench --target $(TARGET) --bench footprint
+bench: ## footprint, then speed beside peers, into docs/performance.md (root); QUICK=1: two minutes, into target/bench
+	@scripts/setup bench
+	[ -n "$(QUICK)" ] || $(STATIC) bench --target $(TARGET) --bench footprint
+	$(STATIC) bench --target $(TARGET) --bench speed
 
 bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)
 	@scripts/bench-clone $(BINARY)

@@ -40,11 +40,11 @@ pub struct Clone {
     pub live: bool,
 }
 
-/// The body of `Holders`, `Progress`, `Remove` and `Usage`.
+/// The body of `Holders`, `Progress`, `Remove` and `Usage`; and of `Release`, for a node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Named {
-    /// The volume.
+    /// The volume, or the node.
     pub name: String,
 }
 
@@ -224,22 +224,6 @@ pub struct Holders {
     /// Which nodes have it, where several share the root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
-}
-
-/// The body of `Release`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct Release {
-    /// The node, which is not alive.
-    pub node: String,
-}
-
-/// The answer of `Release`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Released {
-    /// The volumes that it held.
-    pub volumes: Vec<String>,
 }
 
 /// One mount of a volume, or of a directory in it.

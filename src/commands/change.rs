@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{show, table};
 use super::{Failure, ask};
@@ -16,7 +16,7 @@ use crate::cli::client::{Create, Release, Rm, Set};
 pub fn create(socket: Option<PathBuf>, args: Create) -> Result<(), Failure> {
     let request = json!({"Name": args.name, "Opts": options("--opt", &args.opt)?});
     let (client, format) = ask(socket, args.ask)?;
-    let _done: serde_json::Value = client.ask("VolumeDriver.Create", &request)?;
+    let _done: Value = client.ask("VolumeDriver.Create", &request)?;
     show(format, &json!({"Name": args.name}), |_| format!("{}\n", args.name))
 }
 
@@ -66,9 +66,10 @@ pub fn set(socket: Option<PathBuf>, args: Set) -> Result<(), Failure> {
 /// The driver cannot be reached, or it refuses.
 pub fn release(socket: Option<PathBuf>, args: Release) -> Result<(), Failure> {
     let (client, format) = ask(socket, args.ask)?;
-    let answer: api::Released = client.ask("Dirvol.Release", &api::Release { node: args.node })?;
-    show(format, &answer.volumes, |volumes| {
-        volumes.iter().map(|volume| format!("{volume}\n")).collect()
+    let answer: Value = client.ask("Dirvol.Release", &api::Named { name: args.node })?;
+    show(format, &answer["Volumes"], |volumes| {
+        let volumes = volumes.as_array().into_iter().flatten().filter_map(Value::as_str);
+        volumes.flat_map(|volume| [volume, "\n"]).collect()
     })
 }
 

@@ -102,7 +102,8 @@ impl App {
         told()
     }
 
-    async fn run(&self, limit: Duration, operation: Operation) -> Result<(), Failure> {
+    /// Runs `operation` within `limit`, as [`App::on_disk`].
+    pub(super) async fn run(&self, limit: Duration, operation: Operation) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slots).acquire_owned();
         let Ok(Ok(slot)) = timeout(SLOT_WAIT, slot).await else { return Err(Failure::Busy) };
         match timeout(limit, self.spawn(slot, operation)).await {
@@ -119,12 +120,7 @@ impl App {
         operation: impl FnOnce(&Driver) -> Result<(), Error> + Send + 'static,
     ) {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
-        let operation = move |driver: &Driver| {
-            if let Err(error) = operation(driver) {
-                tracing::debug!("in the background: {error}");
-            }
-        };
-        drop(self.spawn(slot, Box::new(operation)));
+        drop(self.spawn(slot, quietly(operation)));
     }
 
     /// Runs `operation` on the blocking pool, and gives `slot` free when it has ended.
@@ -185,6 +181,17 @@ impl App {
             }
         }
     }
+}
+
+/// Makes an operation of one whose failure is no matter to whoever asked for it.
+pub(super) fn quietly(
+    operation: impl FnOnce(&Driver) -> Result<(), Error> + Send + 'static,
+) -> Operation {
+    Box::new(move |driver| {
+        if let Err(error) = operation(driver) {
+            tracing::debug!("in the background: {error}");
+        }
+    })
 }
 
 /// Makes an operation of one that returns, and what returns its result when it has

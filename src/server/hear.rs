@@ -64,14 +64,11 @@ fn understand(endpoint: Endpoint, body: &[u8]) -> Result<Heard, Failure> {
         }
         Endpoint::DirvolHolders
         | Endpoint::DirvolProgress
+        | Endpoint::DirvolRelease
         | Endpoint::DirvolRemove
         | Endpoint::DirvolUsage => {
             let request: api::Named = body.parse()?;
             about(request.name)
-        }
-        Endpoint::DirvolRelease => {
-            let _request: api::Release = body.parse()?;
-            Ok(Heard::default())
         }
         Endpoint::DirvolSet => {
             let request: api::Set = body.parse()?;

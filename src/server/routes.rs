@@ -8,7 +8,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::app::App;
+use super::app::{App, quietly};
 use super::body::{Object, bad, pass_over};
 use super::clone::copied_how;
 use super::reply::{Failure, Reply};
@@ -248,9 +248,7 @@ impl Call<'_> {
             // Whoever asks another node next must find it free. Where that cannot be, the
             // engine's container has ended all the same.
             Scope::Global => {
-                if let Err(failure) = self.app.on_disk(UNMOUNT_LIMIT, noted).await {
-                    tracing::warn!(op = "unmount", volume = self.name, "{failure}");
-                }
+                let _told = self.app.run(UNMOUNT_LIMIT, quietly(noted)).await;
             }
         }
         Ok(Reply::json(&wire::DONE))

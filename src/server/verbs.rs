@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
 use serde::Serialize;
+use serde_json::json;
 
 use super::body::{Object, bad};
 use super::reply::{Failure, Reply};
@@ -51,7 +52,10 @@ impl Call<'_> {
             }
             Endpoint::DirvolTrashRestore => self.restore(body.parse()?).await,
             Endpoint::DirvolTrashPurge => self.purge(body.parse()?).await,
-            Endpoint::DirvolRelease => self.release(body.parse()?).await,
+            Endpoint::DirvolRelease => {
+                let request: api::Named = body.parse()?;
+                self.release(request.name).await
+            }
             Endpoint::DirvolUsage => self.usage(body.parse()?).await,
             _ => unreachable!("the others are Docker's"),
         }
@@ -75,9 +79,9 @@ impl Call<'_> {
 
     async fn holders(&mut self, name: String) -> Result<Reply, Failure> {
         let name = self.named(name)?;
-        let (who, wanted) = (name.clone(), name.clone());
-        let mounts =
-            self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.who_has(&who)).await?;
+        let wanted = name.clone();
+        let who = move |driver: &Driver| Ok((driver.who_has(&wanted)?, driver.nodes_of(&wanted)?));
+        let (mounts, nodes) = self.app.read_from_disk(SHORT_LIMIT, who).await?;
         let mounts = mounts.into_iter().map(|mount| api::Mount {
             pid: mount.pid,
             container: mount.container,
@@ -89,16 +93,15 @@ impl Call<'_> {
             count: holder.count,
             since: humantime::format_rfc3339_seconds(holder.since).to_string(),
         });
-        let nodes = self.app.read_from_disk(SHORT_LIMIT, move |driver| driver.nodes_of(&wanted));
-        let nodes = nodes.await?.iter().map(ToString::to_string).collect();
+        let nodes = nodes.iter().map(ToString::to_string).collect();
         success(&api::Holders { mounts: mounts.collect(), mount_ids: ids.collect(), nodes })
     }
 
-    async fn release(&mut self, request: api::Release) -> Result<Reply, Failure> {
-        self.note = Some(format!("node {}", request.node.escape_debug()));
-        let released = move |driver: &Driver| driver.release(&request.node);
+    async fn release(&mut self, node: String) -> Result<Reply, Failure> {
+        self.note = Some(format!("node {}", node.escape_debug()));
+        let released = move |driver: &Driver| driver.release(&node);
         let volumes = self.app.on_disk(SHORT_LIMIT, released).await?;
-        success(&api::Released { volumes })
+        success(&json!({"Volumes": volumes}))
     }
 
     /// Removes a volume as Docker does, and says where it went. That there is none

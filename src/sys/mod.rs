@@ -8,6 +8,8 @@
 pub mod btrfs;
 pub mod credentials;
 pub mod fresh;
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+mod left_out;
 pub mod lock;
 pub mod mountinfo;
 pub mod notify;

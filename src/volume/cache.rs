@@ -17,11 +17,13 @@ pub const FRESH: Duration = Duration::from_secs(1);
 /// The most entries, as many as 2,048 buckets hold; about 1 MB.
 const CAPACITY: usize = 1792;
 
-/// The entries, and a count of the changes that were made to any volume.
+/// The entries, a count of the changes that were made to any volume, and how many
+/// changes are being made.
 #[derive(Debug, Default)]
 pub struct Cache {
     entries: HashMap<VolumeName, (Instant, Arc<Volume>)>,
     changes: u64,
+    under_way: usize,
 }
 
 impl Cache {
@@ -30,9 +32,10 @@ impl Cache {
         self.changes
     }
 
-    /// Keeps what was read, unless a volume was changed since the reading began.
+    /// Keeps what was read, unless a volume is being changed, or was since the
+    /// reading began.
     pub fn put(&mut self, volume: Arc<Volume>, changes: u64) {
-        if changes != self.changes {
+        if changes != self.changes || self.under_way > 0 {
             return;
         }
         if self.entries.len() >= CAPACITY && !self.entries.contains_key(&volume.name) {
@@ -59,6 +62,19 @@ impl Cache {
         self.entries.clear();
     }
 
+    /// Forgets `name`, which is about to be changed: until [`Cache::end`], others may
+    /// see the change on the disk before whoever makes it knows that it is done.
+    pub fn begin(&mut self, name: &VolumeName) {
+        self.under_way += 1;
+        self.changed(name);
+    }
+
+    /// Keeps again what was read after a change ended.
+    pub fn end(&mut self) {
+        self.under_way -= 1;
+        self.changes += 1;
+    }
+
     /// Forgets `name`, which was changed, or found to be absent.
     pub fn changed(&mut self, name: &VolumeName) {
         self.changes += 1;
@@ -82,6 +98,22 @@ mod tests {
         let before = cache.changes();
         cache.changed(&volume("b").name);
         cache.put(volume("a"), before);
+        assert!(cache.last(&volume("a").name).is_none());
+        cache.put(volume("a"), cache.changes());
+        assert_eq!(cache.fresh(&volume("a").name), Some(&volume("a")));
+    }
+
+    #[test]
+    fn what_is_read_during_a_change_is_not_kept() {
+        let mut cache = Cache::default();
+        cache.put(volume("a"), cache.changes());
+        cache.begin(&volume("a").name);
+        assert!(cache.fresh(&volume("a").name).is_none());
+        let during = cache.changes();
+        cache.put(volume("a"), during);
+        assert!(cache.last(&volume("a").name).is_none());
+        cache.end();
+        cache.put(volume("a"), during);
         assert!(cache.last(&volume("a").name).is_none());
         cache.put(volume("a"), cache.changes());
         assert_eq!(cache.fresh(&volume("a").name), Some(&volume("a")));

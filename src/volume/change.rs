@@ -153,6 +153,7 @@ impl Driver {
         retain: Duration,
         known: bool,
     ) -> Result<Removed, Error> {
+        let _changing = self.changing(name);
         let removed = self.with_room(root, || {
             // Nothing is deleted while it cannot be told who uses it: from the
             // trash it goes as soon as it can.
@@ -169,7 +170,6 @@ impl Driver {
         });
         let removed = removed.map_err(|error| {
             self.give_up_if_unsynced(root);
-            self.cache().changed(name);
             Error::Disk(name.clone(), error)
         })?;
         self.forget(root, name);

@@ -165,7 +165,23 @@ impl Driver {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps the volume `name` out of memory until what is returned is dropped: of
+    /// what is gone from the disk already, a Get must not say that it is there.
+    pub(super) fn changing(&self, name: &VolumeName) -> Changing<'_> {
+        self.cache().begin(name);
+        Changing(self)
+    }
+
     pub(super) fn holders(&self) -> MutexGuard<'_, Holders> {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change that is being made to a volume.
+pub(super) struct Changing<'a>(&'a Driver);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.cache().end();
     }
 }

@@ -142,8 +142,8 @@ impl Driver {
         name: &VolumeName,
         path: &Path,
     ) -> Result<Removed, Error> {
+        let _changing = self.changing(name);
         let forgotten = self.with_room(root, || root.discard(name.file()));
-        self.cache().changed(name);
         let forgotten = forgotten.map_err(|error| {
             self.give_up_if_unsynced(root);
             Error::Disk(name.clone(), error)

@@ -36,8 +36,8 @@ impl Driver {
         let bytes = record.to_bytes(name);
         let owner = Ownership { uid: options.uid, gid: options.gid, mode: options.mode };
         refuse_if_not_to_give(name, owner)?;
+        let _changing = self.changing(name);
         let set = self.with_room(&root, || root.rewrite(name.file(), &bytes, owner, limit));
-        self.cache().changed(name);
         set.map_err(|error| {
             self.give_up_if_unsynced(&root);
             Error::Disk(name.clone(), error)

@@ -30,20 +30,25 @@ pub struct Disk {
     pub fs: FileSystem,
     // Fields are dropped in this order, the inner mount before the outer.
     live: Mount,
-    _outer: Mount,
+    outer: Option<Mount>,
     dir: TempDir,
     copies: AtomicUsize,
 }
 
 /// What was on a disk at one moment.
 pub struct Cut {
-    pub disk: Arc<Disk>,
+    pub fs: FileSystem,
+    /// What said, at that moment, which root it is.
+    pub marker: String,
     /// Where in the test it was, for messages.
     pub when: String,
     /// The copy was made between these two.
     pub began: Instant,
     pub ended: Instant,
     image: PathBuf,
+    dir: PathBuf,
+    /// The copy lies in a file system of this disk; a device lies in none.
+    disk: Option<Arc<Disk>>,
 }
 
 /// A mounted image. Dropping it unmounts it, which detaches its loop device.
@@ -58,7 +63,7 @@ const OUTER_SIZE: u64 = 16 << 30;
 const INNER_SIZE: u64 = 1 << 30;
 
 impl FileSystem {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
@@ -121,7 +126,17 @@ impl Disk {
         sparse(&inner, INNER_SIZE);
         fs.make(&inner);
         let live = Mount::new(&inner, dir.path().join("live"), fs.live_options());
-        Arc::new(Self { fs, live, _outer: outer, dir, copies: AtomicUsize::new(0) })
+        let (outer, copies) = (Some(outer), AtomicUsize::new(0));
+        Arc::new(Self { fs, live, outer, dir, copies })
+    }
+
+    /// A device with a file system on it. What is cut of it is made elsewhere.
+    #[allow(dead_code, reason = "each tier uses its part of this")]
+    pub fn of_device(fs: FileSystem, device: &Path) -> Arc<Self> {
+        keep_mounts_to_ourselves();
+        let dir = directory();
+        let live = Mount::new(device, dir.path().join("live"), fs.live_options());
+        Arc::new(Self { fs, live, outer: None, dir, copies: AtomicUsize::new(0) })
     }
 
     /// A path in the file system that is worked on.
@@ -138,11 +153,15 @@ impl Disk {
     /// Copies what is on the disk now, as a cut of its power would leave it.
     pub fn cut(self: &Arc<Self>, when: impl Into<String>) -> Cut {
         let number = self.copies.fetch_add(1, Ordering::Relaxed);
-        let inner = self.dir.path().join("outer/inner.img");
-        let image = self.dir.path().join(format!("outer/cut-{number}.img"));
+        let outer = &self.outer.as_ref().expect("a device is not cut by copying it").at;
+        let (inner, image) = (outer.join("inner.img"), outer.join(format!("cut-{number}.img")));
         let began = Instant::now();
         run(Command::new("cp").arg("--reflink=always").args([&inner, &image]));
-        Cut { disk: Arc::clone(self), when: when.into(), began, ended: Instant::now(), image }
+        let ended = Instant::now();
+        // Some cuts are made before there is a root.
+        let marker = fs::read_to_string(self.path("root/dirvol.json")).unwrap_or_default();
+        let (fs, when, dir) = (self.fs, when.into(), self.dir.path().to_path_buf());
+        Cut { fs, marker, when, began, ended, image, dir, disk: Some(Arc::clone(self)) }
     }
 
     /// Writes everything to the disk, as the kernel does at moments of its own.
@@ -162,22 +181,37 @@ impl Disk {
 }
 
 impl Cut {
+    /// What a device was at some moment between two others; it is mounted in `dir`.
+    #[allow(dead_code, reason = "each tier uses its part of this")]
+    pub fn of_device(
+        (fs, device): (FileSystem, &Path),
+        dir: &Path,
+        marker: &str,
+        when: String,
+        (began, ended): (Instant, Instant),
+    ) -> Self {
+        let (marker, image, dir) = (marker.into(), device.into(), dir.into());
+        Self { fs, marker, when, began, ended, image, dir, disk: None }
+    }
+
     /// Mounts the copy, which replays its journal.
     pub fn mount(&self) -> Mount {
         let at = self.image.with_extension("").file_name().unwrap().to_owned();
-        Mount::new(&self.image, self.disk.dir.path().join(at), self.disk.fs.copy_options())
+        Mount::new(&self.image, self.dir.join(at), self.fs.copy_options())
     }
 
     /// Checks the copy, which must be unmounted.
     pub fn check(&self) {
-        self.disk.fs.check(&self.image);
+        self.fs.check(&self.image);
     }
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
         // A copy is as large as all that is overwritten in its original from here on.
-        let _left = fs::remove_file(&self.image);
+        if self.disk.is_some() {
+            let _left = fs::remove_file(&self.image);
+        }
     }
 }
 

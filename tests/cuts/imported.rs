@@ -3,14 +3,11 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::path::Path;
-use std::process::Command;
 
-use dirvol::archive::{Entry, Kind, Piece, Time, Writer};
 use dirvol::volume::Options;
 
+use crate::archived::{archive, import};
 use crate::disk::{Disk, FileSystem};
-use crate::harness::Serve;
 use crate::knife::{Meanwhile, Where, slice};
 use crate::ledger::{Change, Ledger, Spec};
 use crate::live::Live;
@@ -27,33 +24,6 @@ on_each_file_system!(
 /// What an archive makes of a volume: more than fits into an inode or a journal.
 fn spec() -> Spec {
     Spec { given: Some(0o750), payload: Some("precious ".repeat(20_000)), ..Spec::plain() }
-}
-
-/// An archive of a volume.
-pub fn archive(spec: &Spec) -> Vec<u8> {
-    let text = spec.payload.clone().unwrap_or_default();
-    let len = text.len() as u64;
-    let file = Kind::File { size: len, pieces: vec![Piece { at: 0, len }] };
-    let entry = |path: &str, kind, mode| {
-        let (path, xattrs) = (path.as_bytes().to_vec(), Vec::new());
-        Entry { path, kind, mode, uid: 0, gid: 0, mtime: Time::default(), xattrs }
-    };
-    let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes);
-    writer.entry(&entry("./", Kind::Dir, spec.given.unwrap_or(0o755))).unwrap();
-    writer.entry(&entry("./payload", file, 0o644)).unwrap();
-    writer.data(text.as_bytes()).unwrap();
-    writer.finish().unwrap();
-    bytes
-}
-
-/// Imports the archive at `path`; the error is what the command says.
-pub fn import(serve: &Serve, name: &str, path: &Path) -> Result<(), String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dirvol"));
-    command.arg("--socket").arg(&serve.socket).args(["import", name]).arg(path);
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    if output.status.success() { Ok(()) } else { Err(said) }
 }
 
 fn an_import_that_is_cut_leaves_the_volume_whole_or_absent(fs: FileSystem) {

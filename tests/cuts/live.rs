@@ -25,7 +25,11 @@ pub struct Live {
 impl Live {
     /// Serves a new root on a new disk.
     pub fn new(fs: FileSystem) -> Self {
-        let disk = Disk::new(fs);
+        Self::on(Disk::new(fs))
+    }
+
+    /// Serves a new root on this disk.
+    pub fn on(disk: Arc<Disk>) -> Self {
         make_root(&disk.path("root"));
         let setup = Setup::new();
         let serve = serve(&setup, &disk.path("root"), &disk.path("state"));

@@ -13,6 +13,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod archived;
 mod disk;
 mod each;
 mod found;

@@ -7,10 +7,10 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::archived;
 use crate::disk::{Cut, Mount};
 use crate::found::{self, Shown};
 use crate::harness::{DONE, Serve, Setup, eventually, tree};
-use crate::imported;
 use crate::ledger::{Change, Ledger};
 
 /// The real binary on the root and the state directory of a cut.
@@ -72,7 +72,7 @@ impl<'a> Revived<'a> {
         if !state.starts_with(&mount.at) {
             there.extend(tree(&state).into_iter().map(|line| format!("state: {line}")));
         }
-        let (fs, when, there) = (cut.disk.fs, &cut.when, there.join("\n"));
+        let (fs, when, there) = (cut.fs, &cut.when, there.join("\n"));
         let told = Told(format!("--- {fs:?}, cut {when}; there was then\n{there}\n---"));
         let (setup, root) = (Setup::new(), mount.at.join(root));
         let serve = serve(&setup, &root, &state);
@@ -157,10 +157,7 @@ pub fn examine(cut: &Cut, ledger: &Ledger) {
     let revived = Revived::new(cut, "root", "state");
     revived.is_tidy();
     revived.is_sound();
-    assert_eq!(
-        fs::read_to_string(revived.root.join("dirvol.json")).unwrap(),
-        fs::read_to_string(cut.disk.path("root/dirvol.json")).unwrap()
-    );
+    assert_eq!(fs::read_to_string(revived.root.join("dirvol.json")).unwrap(), cut.marker);
     let allowed = ledger.allowed(cut);
     let shown = found::read(&revived.root);
     for (name, shown) in &shown {
@@ -208,8 +205,8 @@ fn repeat(revived: &Revived, name: &str, change: &Change) -> bool {
         // Of one that was done it is said that there is such a volume.
         Change::Import(spec) => {
             let path = revived.root.with_file_name("again.tar");
-            fs::write(&path, imported::archive(spec)).unwrap();
-            let answer = imported::import(&revived.serve, name, &path);
+            fs::write(&path, archived::archive(spec)).unwrap();
+            let answer = archived::import(&revived.serve, name, &path);
             fs::remove_file(&path).unwrap();
             let exists = format!("dirvol: volume {name} exists and is left as it is: ");
             assert!(

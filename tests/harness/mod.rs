@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+pub mod history;
 pub mod hostile;
 
 use std::fs::{self, File};

@@ -13,6 +13,7 @@ mod scraped;
 
 mod wire;
 
+mod connections;
 mod malformed;
 mod nodes;
 mod patience;
@@ -42,8 +43,11 @@ mod swapped;
 mod init;
 mod socket;
 
+mod events;
+mod history;
 mod kills;
 mod model;
+mod soak;
 mod space;
 mod trash;
 

@@ -8,80 +8,17 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
-use crate::expect::{
-    TIME, done, entry, failed, listing, named, ok, root_with, swept_listing, volume_set, with_id,
-    with_options,
-};
+use crate::events::{Event, Options, event};
+use crate::expect::{TIME, done, entry, failed, listing, ok, root_with, swept_listing, volume_set};
 use crate::harness::{Answer, Serve, Setup};
 
 /// Few, so that calls meet. The last is one that an engine made up.
 const NAMES: [&str; 4] =
     ["a", "b", "c.d", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"];
 
-type Options = BTreeMap<&'static str, &'static str>;
-
-/// What may happen.
-#[derive(Debug, Clone)]
-enum Event {
-    Create(&'static str, Options),
-    Remove(&'static str),
-    Mount(&'static str, &'static str),
-    Unmount(&'static str, &'static str),
-    Get(&'static str),
-    Path(&'static str),
-    List,
-    Counts,
-    Set(&'static str, Options),
-    Restore(&'static str),
-    Purge(&'static str),
-    Restart,
-    Crash,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    // One more than the others, so that much happens to it.
-    let name = || prop_oneof![3 => Just(NAMES[0]), 4 => prop::sample::select(&NAMES[..])];
-    let id = || prop_oneof![3 => Just("x"), 1 => Just("a-mount-id-that-is-long")];
-    // Each in its one spelling; how options are read is tested elsewhere.
-    let option = |key, values: &'static [&'static str]| {
-        prop::option::weighted(
-            0.2,
-            prop::sample::select(values).prop_map(move |value| (key, value)),
-        )
-    };
-    let options = || {
-        (
-            option("uid", &["0", "5"]),
-            option("gid", &["0", "7"]),
-            option("mode", &["0755", "0700", "2770"]),
-            option("retain", &["0s", "1day", "1h"]),
-            option("protect", &["false", "false", "true"]),
-        )
-            .prop_map(|(uid, gid, mode, retain, protect)| {
-                [uid, gid, mode, retain, protect].into_iter().flatten().collect::<Options>()
-            })
-    };
-    let some = |options: &Options| !options.is_empty();
-    prop_oneof![
-        8 => (name(), options()).prop_map(|(name, options)| Event::Create(name, options)),
-        8 => name().prop_map(Event::Remove),
-        4 => (name(), id()).prop_map(|(name, id)| Event::Mount(name, id)),
-        6 => (name(), id()).prop_map(|(name, id)| Event::Unmount(name, id)),
-        4 => name().prop_map(Event::Get),
-        2 => name().prop_map(Event::Path),
-        2 => Just(Event::List),
-        1 => Just(Event::Counts),
-        4 => (name(), options().prop_filter("nothing to set", some))
-            .prop_map(|(name, options)| Event::Set(name, options)),
-        4 => name().prop_map(Event::Restore),
-        2 => name().prop_map(Event::Purge),
-        1 => Just(Event::Restart),
-        1 => Just(Event::Crash),
-    ]
-}
-
 /// A mount ID: how often it was mounted more than unmounted, and whether the
 /// last that was heard of it is a Mount.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Holder {
     id: &'static str,
     count: u32,
@@ -90,14 +27,15 @@ struct Holder {
 
 /// The options of a volume: those that were stated at its Create, and those that
 /// were set since.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Volume {
     stated: Options,
     set: Options,
 }
 
 /// What should be there.
-struct Model {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Model {
     /// Where the root is.
     root: String,
     volumes: BTreeMap<&'static str, Volume>,
@@ -128,7 +66,7 @@ impl Volume {
 }
 
 impl Model {
-    fn new(root: &Path) -> Self {
+    pub fn new(root: &Path) -> Self {
         let root = root.display().to_string();
         Self { root, volumes: BTreeMap::new(), holders: BTreeMap::new(), trash: Vec::new() }
     }
@@ -288,8 +226,47 @@ impl Model {
         ok(format!(r#"{{"Volumes":[{}],"Err":""}}"#, volumes.join(",")))
     }
 
+    /// The names of the volumes.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.volumes.keys().copied()
+    }
+
+    /// Whether something of `name` is kept in the trash.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.trash.iter().any(|(kept, _)| *kept == name)
+    }
+
+    /// What a Restore of `name` may do that found one entry a moment ago: whatever has
+    /// become of the trash since, it restores that one.
+    pub fn restored_late(&self, name: &'static str) -> Vec<(Self, Answer)> {
+        let restored = |at: usize| {
+            let mut model = self.clone();
+            model.trash = vec![self.trash[at].clone()];
+            let answer = model.restore(name);
+            let others = self.trash.iter().enumerate().filter(|(other, _)| *other != at);
+            model.trash.extend(others.map(|(_, entry)| entry.clone()));
+            model.trash.sort();
+            (model, answer)
+        };
+        let of_name = (0..self.trash.len()).filter(|at| self.trash[*at].0 == name);
+        let mut all: Vec<_> = of_name.map(restored).collect();
+        if self.volumes.contains_key(name) {
+            let cure = "restore the entry with --as under another name";
+            all.push((self.clone(), failed(409, &format!("volume {name} exists: {cure}"))));
+        } else {
+            let why = format!("no such entry in the trash: {}; see 'dirvol trash ls'", file(name));
+            all.push((self.clone(), failed(404, &why)));
+        }
+        all
+    }
+
     /// The listing of the root.
     fn root(&self) -> Vec<String> {
+        root_with(self.lines())
+    }
+
+    /// What the root's listing has of its volumes and its trash.
+    pub fn lines(&self) -> Vec<String> {
         let lines = |path: String, name: &str, volume: &Volume| {
             let options = volume.in_force();
             let data = format!("{} {}:{}", options["mode"], options["uid"], options["gid"]);
@@ -300,7 +277,7 @@ impl Model {
             .iter()
             .flat_map(|(name, volume)| lines(format!("volumes/{name}"), name, volume));
         let trash = self.trash.iter().flat_map(|(name, volume)| lines(entry(name), name, volume));
-        root_with(volumes.chain(trash))
+        volumes.chain(trash).collect()
     }
 
     /// The listing of the state directory.
@@ -318,6 +295,25 @@ fn file(name: &str) -> String {
     entry(name)["trash/".len()..].to_owned()
 }
 
+impl Model {
+    /// Lets the call `event` happen, and returns its answer.
+    pub fn answer(&mut self, event: Event) -> Answer {
+        match event {
+            Event::Create(name, options) => self.create(name, options),
+            Event::Remove(name) => self.remove(name),
+            Event::Mount(name, id) => self.mount(name, id),
+            Event::Unmount(name, id) => self.unmount(name, id),
+            Event::Get(name) => self.get(name),
+            Event::Path(name) => self.mountpoint(name),
+            Event::List => self.list(),
+            Event::Set(name, options) => self.set(name, options),
+            Event::Restore(name) => self.restore(name),
+            Event::Purge(name) => self.purge(name),
+            Event::Counts | Event::Restart | Event::Crash => unreachable!("no call: {event:?}"),
+        }
+    }
+}
+
 /// Lets `event` happen to the driver and to the model, and compares.
 fn happen(
     setup: &Setup,
@@ -325,56 +321,32 @@ fn happen(
     model: &mut Model,
     event: Event,
 ) -> Result<Serve, TestCaseError> {
-    let what = format!("{event:?}");
-    let (method, body, expected) = match event {
-        Event::Create(name, options) => {
-            let body = with_options(name, &json!(options));
-            ("VolumeDriver.Create", body, model.create(name, options))
-        }
-        Event::Remove(name) => ("VolumeDriver.Remove", named(name), model.remove(name)),
-        Event::Mount(name, id) => ("VolumeDriver.Mount", with_id(name, id), model.mount(name, id)),
-        Event::Unmount(name, id) => {
-            ("VolumeDriver.Unmount", with_id(name, id), model.unmount(name, id))
-        }
-        Event::Get(name) => ("VolumeDriver.Get", named(name), model.get(name)),
-        Event::Path(name) => ("VolumeDriver.Path", named(name), model.mountpoint(name)),
-        Event::List => ("VolumeDriver.List", "{}\n".to_owned(), model.list()),
-        Event::Set(name, options) => {
-            let body = with_options(name, &json!(options));
-            ("Dirvol.Set", body, model.set(name, options))
-        }
-        Event::Restore(name) => {
-            ("Dirvol.TrashRestore", json!({"Entry": name}).to_string(), model.restore(name))
-        }
-        Event::Purge(name) => {
-            ("Dirvol.TrashPurge", json!({"Entry": name}).to_string(), model.purge(name))
-        }
-        Event::Counts => {
-            let counts = ["dirvol_volumes", "dirvol_trash_entries"];
-            let counted = counts.map(|name| serve.metric(name, ""));
-            let expected = [model.volumes.len() as u64, model.trash.len() as u64];
-            prop_assert_eq!(counted, expected);
-            return Ok(serve);
-        }
-        Event::Restart | Event::Crash => {
-            if matches!(event, Event::Restart) {
-                serve.stop();
-            } else {
-                serve.kill();
-            }
-            model.holders.clear();
-            return Ok(setup.serve());
-        }
-    };
-    let answer = serve.call(method, &body);
-    prop_assert_eq!(answer.neutral(), expected, "{}", what);
-    Ok(serve)
+    if let Some((method, body)) = event.call() {
+        let what = format!("{event:?}");
+        let answer = serve.call(method, &body);
+        prop_assert_eq!(answer.neutral(), model.answer(event), "{}", what);
+        return Ok(serve);
+    }
+    if matches!(event, Event::Counts) {
+        let counts = ["dirvol_volumes", "dirvol_trash_entries"];
+        let counted = counts.map(|name| serve.metric(name, ""));
+        let expected = [model.volumes.len() as u64, model.trash.len() as u64];
+        prop_assert_eq!(counted, expected);
+        return Ok(serve);
+    }
+    if matches!(event, Event::Restart) {
+        serve.stop();
+    } else {
+        serve.kill();
+    }
+    model.holders.clear();
+    Ok(setup.serve())
 }
 
 #[test]
 fn whatever_happens_the_driver_answers_as_its_model() {
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
-    let events = prop::collection::vec(event(), 1..60);
+    let events = prop::collection::vec(event(&NAMES), 1..60);
     let tried = TestRunner::new(config).run(&events, |events| {
         let setup = Setup::new();
         let mut model = Model::new(&setup.root());

@@ -70,7 +70,7 @@ fn what_one_node_makes_changes_and_removes_the_other_sees_at_once() {
     for round in 0..20 {
         let name = format!("v{round}");
         on_a.create(&name);
-        assert_eq!(on_b.names(), [name.clone()]);
+        assert_eq!(on_b.names(), std::slice::from_ref(&name));
         assert_eq!(health(&on_b, &name), Some("ok".into()));
         on_b.ok("Dirvol.Set", &json!({"Name": name, "Opts": {"retain": "0"}}).to_string());
         let got: Value = serde_json::from_str(&on_a.ok("VolumeDriver.Get", &named(&name))).unwrap();

@@ -75,6 +75,19 @@ fn half_a_body(serve: &Serve) {
     assert_eq!(client.answer(), None);
 }
 
+fn a_body_in_drops(serve: &Serve) {
+    let mut client = Client::connect(&serve.socket);
+    let begun = Instant::now();
+    client.send("POST /VolumeDriver.Create HTTP/1.1\r\nHost: \r\nContent-Length: 1000\r\n\r\n{");
+    while begun.elapsed() < SLOW {
+        client.send(" ");
+        thread::sleep(Duration::from_secs(1));
+    }
+    let late = failed(408, "the request's body did not arrive within 30 s");
+    assert_eq!(client.answer(), Some(late));
+    assert_eq!(client.answer(), None);
+}
+
 fn half_a_body_of_a_get(serve: &Serve) {
     let mut client = Client::connect(&serve.socket);
     let begun = Instant::now();
@@ -95,6 +108,7 @@ fn who_is_idle_may_stay_and_who_is_slow_may_not() {
         half_a_head_after_a_request,
         a_head_in_drops,
         half_a_body,
+        a_body_in_drops,
         half_a_body_of_a_get,
     ];
     thread::scope(|scope| {

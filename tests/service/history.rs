@@ -1,0 +1,165 @@
+//! Clients that call at the same time, on the same names: what they see is what somebody
+//! could see who makes the same calls one after the other.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use crate::events::{Event, Options, event};
+use crate::harness::history::{Seen, Sequential, check};
+use crate::harness::{Answer, Client, Setup};
+use crate::model::Model;
+
+const CLIENTS: usize = 6;
+
+/// How many calls each of them makes in a round.
+const CALLS: usize = 80;
+
+const NAMES: [&str; 2] = ["a", "b"];
+
+/// A call about one volume, with its answer; or what a List told of that volume.
+#[derive(Debug, Clone)]
+enum Call {
+    Asked(Event, Answer),
+    Listed(bool),
+}
+
+/// A model of one volume.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct One(Model);
+
+impl Sequential for One {
+    type Call = Call;
+
+    fn after(&self, call: &Call) -> Vec<Self> {
+        match call {
+            Call::Listed(there) => {
+                let agrees = self.0.names().next().is_some() == *there;
+                agrees.then(|| self.clone()).into_iter().collect()
+            }
+            Call::Asked(event, answer) => {
+                let mut model = self.0.clone();
+                let mut may = Vec::new();
+                // The entry is found first, and restored then.
+                if let Event::Restore(name) = event {
+                    may = self.0.restored_late(name);
+                }
+                let expected = model.answer(event.clone());
+                may.push((model, expected));
+                let mut after: Vec<Self> = Vec::new();
+                for (model, expected) in may {
+                    if expected == *answer && !after.contains(&Self(model.clone())) {
+                        after.push(Self(model));
+                    }
+                }
+                after
+            }
+        }
+    }
+
+    fn only_looks(call: &Call) -> bool {
+        matches!(call, Call::Listed(_) | Call::Asked(Event::Get(_) | Event::Path(_), _))
+    }
+}
+
+/// The volume that a call is about, if it is about one.
+fn name(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Create(name, _) | Event::Set(name, _) => Some(name),
+        Event::Mount(name, _) | Event::Unmount(name, _) => Some(name),
+        Event::Remove(name) | Event::Get(name) | Event::Path(name) | Event::Restore(name) => {
+            Some(name)
+        }
+        Event::List | Event::Purge(_) | Event::Counts | Event::Restart | Event::Crash => None,
+    }
+}
+
+/// Makes calls, and returns what was seen of each name.
+fn calls(mut client: Client, number: usize) -> Vec<(&'static str, Seen<Call>)> {
+    let (mut runner, events) = (TestRunner::default(), event(&NAMES));
+    let mut history = Vec::new();
+    while history.len() < CALLS {
+        let event = events.new_tree(&mut runner).unwrap().current();
+        let of = name(&event);
+        if of.is_none() && !matches!(event, Event::List) {
+            continue;
+        }
+        let (method, body) = event.call().unwrap();
+        let invoked = Instant::now();
+        let answer = client.call(method, &body).expect("the connection was closed");
+        let returned = Instant::now();
+        let answer = answer.neutral();
+        let client = number.to_string();
+        let mut saw = |name, call| {
+            history.push((name, Seen { client: client.clone(), call, invoked, returned }));
+        };
+        match of {
+            Some(name) => saw(name, Call::Asked(event, answer)),
+            None => {
+                assert_eq!(answer.status, 200, "{answer:?}");
+                for name in NAMES {
+                    let there = answer.body.contains(&format!(r#"{{"Name":"{name}","#));
+                    saw(name, Call::Listed(there));
+                }
+            }
+        }
+    }
+    history
+}
+
+#[test]
+fn a_volume_that_is_told_of_after_its_removal_was_answered_has_no_legal_order() {
+    let root = Path::new("/root");
+    let mut model = Model::new(root);
+    let begin = Instant::now();
+    let mut at = |event: Event, from, to| {
+        let answer = model.answer(event.clone());
+        let time = |ms| begin + Duration::from_millis(ms);
+        let (invoked, returned) = (time(from), time(to));
+        Seen { client: "0".to_owned(), call: Call::Asked(event, answer), invoked, returned }
+    };
+    let create = at(Event::Create("a", Options::new()), 0, 10);
+    let get = at(Event::Get("a"), 15, 40);
+    let look = at(Event::Path("a"), 12, 16);
+    let remove = at(Event::Remove("a"), 20, 30);
+    let history = vec![create, look, get, remove];
+    check(One(Model::new(root)), history.clone()).unwrap();
+    // The same Get, begun when the removal was answered.
+    let mut late = history;
+    late[2].invoked = begin + Duration::from_millis(31);
+    let why = check(One(Model::new(root)), late).unwrap_err();
+    assert!(why.contains("Get(") && !why.contains("Create("), "{why}");
+}
+
+/// `DIRVOL_TEST_ROUNDS=1000` is for who has a few minutes.
+#[test]
+fn what_clients_see_who_call_at_once_has_a_legal_order() {
+    let rounds = std::env::var("DIRVOL_TEST_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
+    let mut checked = 0;
+    for round in 0..rounds {
+        let setup = Setup::new().log_level("error");
+        let serve = setup.serve();
+        let history: Vec<_> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let client = Client::connect(&serve.socket);
+                    scope.spawn(move || calls(client, number))
+                })
+                .collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        checked += history.len();
+        for name in NAMES {
+            let of_name = history.iter().filter(|(of, _)| *of == name);
+            let seen = of_name.map(|(_, seen)| seen.clone()).collect();
+            if let Err(why) = check(One(Model::new(&serve.root)), seen) {
+                panic!("round {round}, volume {name}: {why}");
+            }
+        }
+        serve.stop();
+    }
+    println!("{checked} calls in {rounds} rounds");
+}
