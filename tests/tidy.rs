@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("doctor", &["client", "order", "store", "sys", "volume"]),
     ("config", &["cli", "log", "store", "volume"]),
     ("server", &["api", "json", "log", "metrics", "store", "volume"]),
-    ("volume", &["archive", "json", "store", "sys"]),
+    ("volume", &["archive", "json", "order", "store", "sys"]),
     ("store", &["archive", "json", "order", "sys"]),
     ("sys", &["order"]),
     ("client", &["json", "order"]),

@@ -22,6 +22,8 @@ pub struct Work {
     pub connections: &'static [usize],
     /// Whether it begins when nothing is fresh in memory.
     reads: bool,
+    /// Whether all names are in the answer.
+    names: bool,
 }
 
 /// Volumes that are asked for by name; every root of this work has them.
@@ -31,7 +33,8 @@ const NAMED: usize = 10;
 const FRESH: Duration = Duration::from_millis(1100);
 
 const fn work(name: &'static str, volumes: usize, scripts: fn(usize) -> Vec<Script>) -> Work {
-    Work { name, volumes, rclone: false, scripts, connections: &CONNECTIONS, reads: false }
+    let connections = &CONNECTIONS;
+    Work { name, volumes, rclone: false, scripts, connections, reads: false, names: false }
 }
 
 pub const WORK: [Work; 7] = [
@@ -39,9 +42,9 @@ pub const WORK: [Work; 7] = [
     Work { connections: &[1], reads: true, ..work("Get over 10,000", 10_000, each) },
     Work { rclone: true, ..work("Path", 10, |count| named("Path", count)) },
     work("Mount and Unmount", 10, mounts),
-    Work { rclone: true, ..work("List of 10", 10, lists) },
-    work("List of 1,000", 1_000, lists),
-    work("List of 10,000", 10_000, lists),
+    Work { rclone: true, names: true, ..work("List of 10", 10, lists) },
+    Work { names: true, ..work("List of 1,000", 1_000, lists) },
+    Work { names: true, ..work("List of 10,000", 10_000, lists) },
 ];
 
 /// What one peer has shown at one work, as the medians of the rounds.
@@ -123,12 +126,15 @@ pub fn measure(
         let name = work.name.replace([' ', ','], "-");
         let fixed = ["raw", "hyper"].map(|kind| peers::fixed(dir, kind, &name, &answer));
         let [raw, hyper] = &fixed;
+        let listed = held.serve.root.join("volumes");
+        let names = work.names.then(|| peers::reading(dir, "names", &name, &answer, Some(&listed)));
         let of = |peer: &Peer| (peer.socket.clone(), peer.process.pid());
         let mut peers = vec![
             ("raw socket", of(raw)),
             ("bare hyper", of(hyper)),
             ("dirvol", (held.serve.socket.clone(), held.serve.pid())),
         ];
+        peers.extend(names.iter().map(|peer| ("raw, names read", of(peer))));
         peers.extend(rclone.iter().filter(|_| work.rclone).map(|peer| ("rclone", of(peer))));
         for &connections in work.connections {
             let scripts = (work.scripts)(connections);

@@ -28,10 +28,10 @@ use std::time::Duration;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    if let [_, flag, kind, socket, file] = &args[..]
+    if let [_, flag, kind, socket, file, listed @ ..] = &args[..]
         && flag == "--answer"
     {
-        return peers::answer(kind, socket, file);
+        return peers::answer(kind, socket, file, listed.first().map(String::as_str));
     }
     let quick = std::env::var_os("QUICK").is_some_and(|value| !value.is_empty());
     // It comes first and goes last: what is on it is in use until then.

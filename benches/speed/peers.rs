@@ -25,11 +25,16 @@ pub struct Peer {
 
 /// Starts this program again as the peer `kind`, which answers with what is in `answer`.
 pub fn fixed(dir: &Path, kind: &str, name: &str, answer: &[u8]) -> Peer {
+    reading(dir, kind, name, answer, None)
+}
+
+/// As [`fixed`], for a raw socket that reads the names in `listed` before each answer.
+pub fn reading(dir: &Path, kind: &str, name: &str, answer: &[u8], listed: Option<&Path>) -> Peer {
     let socket = dir.join(format!("{kind}-{name}.sock"));
     let file = dir.join(format!("{kind}-{name}.answer"));
     fs::write(&file, answer).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--answer", kind]).arg(&socket).arg(file).stdin(Stdio::piped());
+    command.args(["--answer", kind]).arg(&socket).arg(file).args(listed).stdin(Stdio::piped());
     started(command, socket)
 }
 
@@ -72,11 +77,14 @@ fn started(mut command: Command, socket: PathBuf) -> Peer {
 
 /// What the program is when it was started by [`fixed`]. It ends with its standard input,
 /// so with whoever started it.
-pub fn answer(kind: &str, socket: &str, file: &str) {
+pub fn answer(kind: &str, socket: &str, file: &str, listed: Option<&str>) {
     let answer = fs::read(file).unwrap();
     let listener = UnixListener::bind(socket).unwrap();
     match kind {
-        "raw" => drop(thread::spawn(move || raw(&listener, &answer))),
+        "raw" | "names" => {
+            let listed = listed.map(PathBuf::from);
+            drop(thread::spawn(move || raw(&listener, &answer, listed.as_deref())));
+        }
         "hyper" => drop(thread::spawn(move || bare_hyper(listener, answer))),
         other => panic!("no peer {other}"),
     }
@@ -84,17 +92,17 @@ pub fn answer(kind: &str, socket: &str, file: &str) {
     let _end = std::io::stdin().read(&mut [0]);
 }
 
-fn raw(listener: &UnixListener, answer: &[u8]) {
+fn raw(listener: &UnixListener, answer: &[u8], listed: Option<&Path>) {
     thread::scope(|scope| {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
-            scope.spawn(move || raw_connection(stream, answer));
+            scope.spawn(move || raw_connection(stream, answer, listed));
         }
     });
 }
 
 /// Reads requests to the ends of their bodies, and answers.
-fn raw_connection(mut stream: UnixStream, answer: &[u8]) {
+fn raw_connection(mut stream: UnixStream, answer: &[u8], listed: Option<&Path>) {
     let mut arrived = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -109,6 +117,9 @@ fn raw_connection(mut stream: UnixStream, answer: &[u8]) {
         });
         if let Some(whole) = whole.filter(|whole| arrived.len() >= *whole) {
             arrived.drain(..whole);
+            if let Some(listed) = listed {
+                assert!(fs::read_dir(listed).unwrap().all(|entry| entry.is_ok()));
+            }
             if stream.write_all(answer).is_err() {
                 return;
             }

@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use crate::expect::response;
 use crate::harness::{Answer, Serve, get};
 
-const ENDPOINTS: [&str; 24] = [
+const ENDPOINTS: [&str; 25] = [
     "activate",
     "create",
     "remove",
@@ -33,6 +33,7 @@ const ENDPOINTS: [&str; 24] = [
     "dirvol_trash_restore",
     "dirvol_trash_purge",
     "dirvol_usage",
+    "dirvol_release",
     "other",
 ];
 
