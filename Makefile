@@ -25,7 +25,7 @@ SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 
 export QUICK T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-budgets test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -39,14 +39,17 @@ build: ## the static release binary
 check: ## format, lints and documentation, all warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test swarm --test cuts --test power --test faults -- -D warnings
+	$(CARGO) clippy --test budgets --test monitoring --test engine --test plugin --test host --test boot --test life --test vm --test scale --test swarm --test cuts --test power --test faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --no-deps --document-private-items
 
 test: ## check, and every tier of tests
-	@scripts/test check unit monitoring engine plugin host life vm scale swarm cuts faults
+	@scripts/test check unit budgets monitoring engine plugin host life vm scale swarm cuts faults
 
 test-unit: ## the library, the invariants, and the driver as a process
 	@scripts/test unit
+
+test-budgets: ## instructions, system calls, memory and size of the release binary (root, x86_64)
+	@scripts/test budgets
 
 test-monitoring: ## metrics, alerts and dashboard against a real Prometheus
 	@scripts/test monitoring
