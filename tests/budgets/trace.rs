@@ -197,6 +197,7 @@ fn name(number: u64) -> String {
         (libc::SYS_fstat, "fstat"),
         (libc::SYS_fstatfs, "fstatfs"),
         (libc::SYS_fsync, "fsync"),
+        (libc::SYS_flock, "flock"),
         (libc::SYS_getdents64, "getdents64"),
         (libc::SYS_getrandom, "getrandom"),
         (libc::SYS_ioctl, "ioctl"),
