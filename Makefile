@@ -25,7 +25,7 @@ SHORT = for dir in $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*; do \
 
 export QUICK T N SEED ONLY PLUGIN ROOT QUOTA DOCKER_BUILD DOCKER_BUILD_OPTIONS BUILDER IMAGE DESTDIR PREFIX
 
-.PHONY: help build check test test-unit test-budgets test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench setup clean
+.PHONY: help build check test test-unit test-budgets test-monitoring test-engine test-plugin test-life test-vm test-scale test-swarm test-scale-out test-cuts test-faults test-host test-host-long power-cuts fuzz soak plugin plugin-create plugin-enable plugin-push plugin-install plugin-rm install deb install-cli demo run bench bench-nodes bench-clone setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -138,6 +138,9 @@ bench: ## footprint, then speed beside peers, into docs/performance.md (root); Q
 	@scripts/setup bench
 	[ -n "$(QUICK)" ] || $(STATIC) bench --target $(TARGET) --bench footprint
 	$(STATIC) bench --target $(TARGET) --bench speed
+
+bench-nodes: ## Create and Mount on one, two and three nodes of one root, side by side
+	$(STATIC) bench --target $(TARGET) --bench nodes
 
 bench-clone: build ## a copy of 1 GiB in 10,000 files: snapshot, reflink, copy side by side (root)
 	@scripts/bench-clone $(BINARY)

@@ -121,6 +121,9 @@ pub fn lock(root: &Path, holders: &[u32], sockets: &Sockets, report: &mut Report
         }
         return;
     };
+    // Of nodes that share a root, another one may be here too.
+    let answers = |pid: &u32| matches!(&sockets.listener, Listener::Driver { pid: Some(at), .. } if at == pid);
+    let holder = holders.iter().copied().find(answers).unwrap_or(holder);
     let by = named(holder);
     match &sockets.listener {
         Listener::Absent | Listener::Stale | Listener::Foreign => report.find(

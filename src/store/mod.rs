@@ -9,6 +9,7 @@
 //!   adopting/<token>/                directories that somebody moves in, to be volumes
 //!   staging/<token>/                 volumes being built, and trees being deleted
 //!   trash/<name>~<seconds>~<token>/  removed volumes, whole
+//!   nodes/<node>/                    of a root that nodes share: see [`nodes`]
 //!   places/<name>                   which volumes are directories elsewhere: at least these
 //! <state-dir>/root-id, seen/<name>   which root was served last, and its names, with
 //!                                  the time of their last use for that of the file

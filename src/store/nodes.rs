@@ -34,6 +34,9 @@ use super::verbs::overwrite;
 use super::volume_lock::{VolumeLock, is_still, take};
 use crate::sys::mountinfo;
 
+/// Far more than the names of all nodes need.
+const HOLDERS_LIMIT: u64 = 1 << 20;
+
 /// One node's place in the root.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -189,6 +192,24 @@ impl Root {
             None => node.holders.delete_file(name),
             Some(dead) => dead.dir.open_dir(&component(HOLDERS))?.delete_file(name),
         }
+    }
+
+    /// Returns the nodes that hold the volume `name`, as they say it at this moment.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn holding(&self, name: &FileName) -> Result<Vec<FileName>> {
+        if self.node.is_none() {
+            return Ok(Vec::new());
+        }
+        let volume = match self.volumes.open_dir(name) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        // What is opened is as it is on the server (nfs(5), "Close-to-open cache
+        // consistency").
+        let bytes = volume.read(LOCK, HOLDERS_LIMIT)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).lines().filter_map(FileName::new).collect())
     }
 
     /// Returns the volumes that this node holds, and maybe some that it held.

@@ -1,12 +1,14 @@
 //! A root that is looked at and not served: nothing is locked, made or changed.
 
+use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::adopt::{self, Adopting};
 use super::dir::{Dir, Kind};
 use super::error::{Error, Result};
-use super::layout::{ADOPTING, FileName, STAGING, TRASH, TrashName, VOLUMES};
+use super::layout::{ADOPTING, FileName, LOCK, NODES, STAGING, TRASH, TrashName, VOLUMES};
 use super::marker::Marker;
 use super::open_error::OpenError;
 use super::quota::{NoLimits, can_limit};
@@ -54,12 +56,28 @@ impl ReadOnly {
         &self.marker.id
     }
 
-    /// Returns who holds the root's lock: the processes that the kernel shows.
+    /// Returns who holds the root's lock, or where nodes share the root one of theirs: the
+    /// processes that the kernel shows.
     ///
     /// # Errors
     /// The kernel does not say.
     pub fn lock_holders(&self) -> std::io::Result<Vec<u32>> {
-        lock::holders(self.dir.as_fd())
+        let mut holders = lock::holders(self.dir.as_fd())?;
+        for node in self.nodes().unwrap_or_default() {
+            holders.extend(lock::holders(node.as_fd())?);
+        }
+        Ok(holders)
+    }
+
+    /// Opens the lock of each node.
+    fn nodes(&self) -> Result<Vec<File>> {
+        let component = |name| FileName::new(name).expect("it is one component");
+        let nodes = self.dir.open_dir(&component(NODES))?;
+        let locks = nodes.dirs()?.into_iter().map(|node| {
+            let lock = CString::new(LOCK).expect("it holds no NUL");
+            nodes.open_dir(&node)?.open_regular(&lock)
+        });
+        Ok(locks.filter_map(|lock| lock.ok()?).collect())
     }
 
     /// Returns the space of the root's file system.

@@ -155,7 +155,9 @@ impl Driver {
         };
         let known = match place {
             Some(path) => self.refuse_if_placed_in_use(name, path),
-            None => self.refuse_if_in_use(root, name, std::time::Duration::MAX),
+            None => self
+                .refuse_if_torn_elsewhere(root, name)
+                .and_then(|()| self.refuse_if_in_use(root, name, std::time::Duration::MAX)),
         };
         let known = known.map_err(live)?;
         // What is mounted cannot be seen everywhere; what was said is known.

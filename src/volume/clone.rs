@@ -240,7 +240,10 @@ impl Driver {
             Err(Error::SourceInUse { name: target.name.clone(), from: source.name.clone(), by })
         };
         // Nothing is removed, so of an engine's earlier life less is waited for.
-        match self.refuse_if_in_use(root, &source.name, Duration::MAX) {
+        let in_use = self
+            .refuse_if_torn_elsewhere(root, &source.name)
+            .and_then(|()| self.refuse_if_in_use(root, &source.name, Duration::MAX));
+        match in_use {
             Err(Error::InUse(_, by)) => return refuse(by),
             Ok(false) => return refuse("it cannot be told whom".into()),
             Err(error) => return Err(error),

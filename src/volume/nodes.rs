@@ -9,7 +9,7 @@ use super::locks::Guard;
 use super::name::VolumeName;
 use crate::order;
 use crate::store::layout::volume_data;
-use crate::store::{FileName, Locked, Root, VolumeLock};
+use crate::store::{FileName, Locked, Root};
 use crate::sys::process::sees_the_host;
 
 impl Driver {
@@ -77,12 +77,21 @@ impl Driver {
     /// # Errors
     /// No root, or the disk.
     pub fn nodes_of(&self, name: &VolumeName) -> Result<Vec<FileName>, Error> {
-        if self.root()?.node().is_none() {
-            return Ok(Vec::new());
-        }
-        let (lock, _root) = self.enter(name)?;
-        let nodes = lock.over_nodes().map_or(Ok(Vec::new()), VolumeLock::nodes);
+        let nodes = self.root()?.holding(name.file());
         nodes.map_err(|error| Error::Disk(name.clone(), error))
+    }
+
+    /// Refuses to read as it is at one moment a volume that another node holds.
+    pub(super) fn refuse_if_torn_elsewhere(
+        &self,
+        root: &Root,
+        name: &VolumeName,
+    ) -> Result<(), Error> {
+        let nodes = root.holding(name.file()).map_err(|e| Error::Disk(name.clone(), e))?;
+        match nodes.iter().find(|node| root.node() != Some(node)) {
+            None => Ok(()),
+            Some(other) => Err(Error::InUse(name.clone(), format!("node {other}"))),
+        }
     }
 
     /// Frees what the dead node `node` held, and returns which volumes that were.

@@ -16,6 +16,7 @@ mod wire;
 mod connections;
 mod malformed;
 mod nodes;
+mod nodes_read;
 mod patience;
 
 mod evidence;

@@ -32,7 +32,7 @@ fn beside(first: &Setup, name: &str) -> Setup {
 }
 
 /// Two nodes, `a` and `b`, that serve one root.
-fn two() -> (Setup, Serve, Setup, Serve) {
+pub fn two() -> (Setup, Serve, Setup, Serve) {
     let a = node("a");
     let serve_a = a.serve();
     let b = beside(&a, "b");
