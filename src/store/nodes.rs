@@ -20,6 +20,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -31,8 +32,11 @@ use super::layout::{FileName, HOLDERS, LOCK, NODES, STAGING};
 use super::open_error::OpenError;
 use super::root::Root;
 use super::verbs::overwrite;
-use super::volume_lock::{VolumeLock, is_still, take};
+use super::volume_lock::{AGAIN, VolumeLock, is_still, take};
 use crate::sys::mountinfo;
+
+/// How often a node tries to take its own lock.
+const ATTEMPTS: usize = 10;
 
 /// Far more than the names of all nodes need.
 const HOLDERS_LIMIT: u64 = 1 << 20;
@@ -72,7 +76,16 @@ impl Node {
         make_dirs(&nodes, &[name.as_str()])?;
         let dir = nodes.open_dir(name)?;
         let lock = dir.open_file(LOCK)?;
-        if !take(&lock, &dir)? || !is_still(&nodes, name, &dir)? {
+        // Who asks whether this node is alive has its lock for a moment.
+        let mut taken = take(&lock, &dir)?;
+        for _ in 0..ATTEMPTS {
+            if taken {
+                break;
+            }
+            thread::sleep(AGAIN);
+            taken = take(&lock, &dir)?;
+        }
+        if !taken || !is_still(&nodes, name, &dir)? {
             return Err(busy());
         }
         if take(&dir.open_file(LOCK)?, &dir)? {
@@ -148,7 +161,13 @@ impl Root {
         if !node.served {
             return Ok(());
         }
-        overwrite(&node.dir, LOCK, &node.lock, b"\n").map_err(|error| lost(error.to_string()))
+        match overwrite(&node.dir, LOCK, &node.lock, b"\n") {
+            Ok(()) => Ok(()),
+            // Whoever is told that has its lock.
+            Err(error) if matches!(error.errno(), Some(Errno::ENOSPC | Errno::EDQUOT)) => Ok(()),
+            Err(error) if error.errno() == Some(Errno::ETIMEDOUT) => Err(OpenError::Disk(error)),
+            Err(error) => Err(lost(error.to_string())),
+        }
     }
 
     /// Notes that this node holds the volume `name`, whose lock is held.

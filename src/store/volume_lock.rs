@@ -16,7 +16,7 @@ use super::verbs::overwrite;
 
 /// How long it is waited between two attempts to take a lock. A lock of NFS tells nobody
 /// that it is free.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// The lock of a volume, over all nodes; dropping it releases it.
 #[derive(Debug)]
@@ -106,7 +106,15 @@ impl Root {
                 }
                 Err(error) => return Err(error),
             };
-            let Some(lock) = VolumeLock::take(dir, limit)? else { return Ok(Locked::Occupied) };
+            let lock = match VolumeLock::take(dir, limit) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => return Ok(Locked::Occupied),
+                // Another node deletes it.
+                Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESTALE)) => {
+                    return Ok(Locked::Absent);
+                }
+                Err(error) => return Err(error),
+            };
             // It may have been moved away before it was locked.
             if is_still(parent, name, &lock.dir)? {
                 return Ok(Locked::Held(lock));

@@ -149,7 +149,7 @@ impl Availability {
             Err(error) => {
                 let ours = lock(&self.given_up).strong_count() > 0;
                 self.refuse(match error {
-                    OpenError::Busy(path) if ours => format!(
+                    OpenError::Busy(path) | OpenError::NodeBusy(path, _) if ours => format!(
                         "root {} was given up, and an operation on it has not ended yet",
                         path.display()
                     ),

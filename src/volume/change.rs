@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
@@ -139,7 +139,7 @@ impl Driver {
         };
         self.refuse_if_held_elsewhere(&root, &lock, name)?;
         let known = self.refuse_if_in_use(&root, name, retain)?;
-        let gone = root.let_go(lock.over_nodes(), name.file(), None);
+        let gone = self.with_room(&root, || root.let_go(lock.over_nodes(), name.file(), None));
         gone.map_err(|error| Error::Disk(name.clone(), error))?;
         self.take_away(&root, name, retain, known)
     }
@@ -198,10 +198,12 @@ impl Driver {
         name: &'a VolumeName,
     ) -> Result<(Guard<'a>, Arc<Root>), Error> {
         self.root()?;
+        let start = Instant::now();
         let lock = self.locks.lock(name.file());
         let mut lock = lock.ok_or_else(|| Error::Occupied(name.clone()))?;
         let root = self.checked_root()?;
-        lock.shared = over_nodes(name, root.lock_volume(name.file(), LIMIT))?;
+        lock.shared =
+            over_nodes(name, root.lock_volume(name.file(), LIMIT.saturating_sub(start.elapsed())))?;
         Ok((lock, root))
     }
 

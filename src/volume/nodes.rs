@@ -44,9 +44,10 @@ impl Driver {
         if !sees_the_host() {
             return !self.holders_of(name).is_empty();
         }
+        // Where it cannot be told, somebody may.
+        let nobody = |evidence: Evidence| evidence.user(&volume_data(name.file())).is_none();
         self.holders().starting(name, CARRIED).is_some()
-            || Evidence::gather(root)
-                .is_ok_and(|evidence| evidence.user(&volume_data(name.file())).is_some())
+            || !Evidence::gather(root).is_ok_and(nobody)
     }
 
     /// Refuses to remove a volume that another node holds.
@@ -117,7 +118,11 @@ impl Driver {
         };
         let mut freed = Vec::new();
         for held in dead.held().map_err(Error::Root)? {
-            let Some(volume) = VolumeName::from_file(held) else { continue };
+            let Some(volume) = VolumeName::from_file(held.clone()) else {
+                // It is no volume, and must not keep the place from being taken away.
+                root.let_go(None, &held, Some(&dead)).map_err(Error::Root)?;
+                continue;
+            };
             let (lock, root) = self.enter(&volume)?;
             let gone = root.let_go(lock.over_nodes(), volume.file(), Some(&dead));
             gone.map_err(|error| Error::Disk(volume.clone(), error))?;
@@ -138,13 +143,20 @@ impl Driver {
         let Ok(evidence) = Evidence::gather(root) else { return };
         let mounted = evidence.volumes();
         let held = root.held().unwrap_or_default();
-        for name in mounted.into_keys().filter(|name| !held.contains(name)) {
+        // Both places must have it: whoever noted it may have been cut off in between.
+        let told = |name: &FileName| {
+            let here = |nodes: Vec<FileName>| nodes.iter().any(|node| root.node() == Some(node));
+            held.contains(name) && root.holding(name).is_ok_and(here)
+        };
+        for name in mounted.keys().filter(|name| !told(name)).cloned() {
             let Some(name) = VolumeName::from_file(name) else { continue };
             let noted = self.enter(&name).and_then(|(lock, root)| self.hold(&root, &lock, &name));
             report.failed.extend(noted.err().map(|error| error.to_string()));
         }
         // Where nobody can be seen, it is an Unmount that says so.
-        for name in held.into_iter().filter(|_| sees_the_host()).filter_map(VolumeName::from_file) {
+        let idle = |name: &FileName| sees_the_host() && !mounted.contains_key(name);
+        for name in held.iter().filter(|name| idle(name)).cloned() {
+            let Some(name) = VolumeName::from_file(name) else { continue };
             let noted = self.let_go(root, &name);
             report.failed.extend(noted.err().map(|error| error.to_string()));
         }
