@@ -1,12 +1,17 @@
-//! What is read of a root that several nodes serve: copies, archives, and doctor's look.
+//! What is read of a root that several nodes serve: who has its volumes mounted, copies,
+//! archives, and doctor's look.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::json;
 
 use crate::expect::{done, failed, named, with_id, with_options};
+use crate::harness::eventually;
+use crate::mounts::Container;
 use crate::nodes::two;
 use crate::program::run;
+use crate::trash::announce;
 
 const CREATE: &str = "VolumeDriver.Create";
 const MOUNT: &str = "VolumeDriver.Mount";
@@ -43,6 +48,36 @@ fn doctor_finds_nothing_wrong_where_nodes_share_a_root() {
         lock.unwrap().split_whitespace().collect::<Vec<_>>().join(" "),
         format!("lock ok {by}")
     );
+    on_a.stop();
+    on_b.stop();
+}
+
+#[test]
+fn what_a_container_has_is_held_though_the_note_of_it_was_lost_and_an_unmount_said_otherwise() {
+    let (a, on_a, _b, on_b) = two();
+    on_a.create("db");
+    on_a.ok(MOUNT, &with_id("db", "x"));
+    let container = Container::with(&a.root().join("volumes/db/data"));
+    let lock = a.root().join("volumes/db/lock");
+    // Of two containers one has ended.
+    assert_eq!(on_a.call("VolumeDriver.Unmount", &with_id("db", "x")), done());
+    assert!(fs::read_to_string(&lock).unwrap().lines().any(|node| node == "a"));
+    // A note that was half made: the node's own index has it, and the volume has not.
+    fs::write(&lock, "").unwrap();
+    eventually("it is noted again", || {
+        announce(&on_a);
+        fs::read_to_string(&lock).unwrap().lines().any(|node| node == "a").then_some(())
+    });
+    let removed = on_b.call("VolumeDriver.Remove", &named("db"));
+    let why = "volume db: volume is in use by node a; stop its containers there first";
+    assert_eq!(removed, failed(409, why));
+    drop(container);
+    eventually("it is let go of", || {
+        announce(&on_a);
+        announce(&on_b);
+        fs::read_to_string(&lock).unwrap().is_empty().then_some(())
+    });
+    assert_eq!(on_b.call("VolumeDriver.Remove", &named("db")), done());
     on_a.stop();
     on_b.stop();
 }
