@@ -1,6 +1,6 @@
 //! Making a directory a root.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use super::layout::{FileName, LOCK, LOST_FOUND, MARKER, MARKER_NEW, STAGING, TRA
 use super::marker::{FORMAT, Marker, Scope};
 use super::open_error::OpenError;
 use super::root::{open_dir, read_marker};
+use super::volume_lock::take;
 
 /// Makes the directory at `path` a root, and the directory itself where it is
 /// missing, and returns the root's id. A root stays as it is.
@@ -48,16 +49,13 @@ pub fn init(path: &Path, scope: Scope) -> Result<String, OpenError> {
 /// however its holder ends.
 pub(super) fn lock_file(dir: &Dir) -> Result<File, OpenError> {
     let file = dir.open_file(LOCK)?;
-    take_lock(&file, dir.path())?;
+    take_lock(&file, dir)?;
     Ok(file)
 }
 
 /// Takes it, or again what is held already.
-pub(super) fn take_lock(lock: &File, root: &Path) -> Result<(), OpenError> {
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::Busy(root.to_path_buf()),
-        TryLockError::Error(source) => Error { op: "flock", path: root.join(LOCK), source }.into(),
-    })
+pub(super) fn take_lock(lock: &File, root: &Dir) -> Result<(), OpenError> {
+    if take(lock, root)? { Ok(()) } else { Err(OpenError::Busy(root.path().to_path_buf())) }
 }
 
 /// Takes the lock of the directory itself: a file can be deleted.

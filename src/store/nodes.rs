@@ -32,7 +32,7 @@ use super::layout::{FileName, HOLDERS, LOCK, NODES, STAGING};
 use super::open_error::OpenError;
 use super::root::Root;
 use super::verbs::overwrite;
-use super::volume_lock::{AGAIN, VolumeLock, is_still, take};
+use super::volume_lock::{AGAIN, VolumeLock, is_still, named, take};
 use crate::sys::mountinfo;
 
 /// How often a node tries to take its own lock.
@@ -228,7 +228,7 @@ impl Root {
         // What is opened is as it is on the server (nfs(5), "Close-to-open cache
         // consistency").
         let bytes = volume.read(LOCK, HOLDERS_LIMIT)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).lines().filter_map(FileName::new).collect())
+        Ok(named(&bytes))
     }
 
     /// Returns the volumes that this node holds, and maybe some that it held.

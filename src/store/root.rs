@@ -200,7 +200,7 @@ impl Root {
         }
         match &*self.locks {
             // A file server that did not hear of this host for long gave its lock away.
-            [lock, _, _] => take_lock(lock, &self.path),
+            [lock, _, _] => take_lock(lock, &self.dir),
             _ => Ok(()),
         }
     }

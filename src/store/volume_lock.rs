@@ -28,7 +28,8 @@ pub struct VolumeLock {
 /// How an attempt to take it ended.
 #[derive(Debug)]
 pub enum Locked {
-    /// No other node serves this root.
+    /// There is nothing to be ordered: no other node serves this root, or what has the name
+    /// is no directory.
     Alone,
     /// It was taken.
     Held(VolumeLock),
@@ -61,7 +62,7 @@ impl VolumeLock {
         let mut bytes =
             vec![0; usize::try_from(self.file.metadata().map_err(fail)?.len()).unwrap_or(0)];
         self.file.read_exact_at(&mut bytes, 0).map_err(fail)?;
-        Ok(String::from_utf8_lossy(&bytes).lines().filter_map(FileName::new).collect())
+        Ok(named(&bytes))
     }
 
     pub(super) fn write(&self, nodes: &[FileName]) -> Result<()> {
@@ -95,14 +96,10 @@ impl Root {
         loop {
             let dir = match parent.open_dir(name) {
                 Ok(dir) => dir,
-                // What is no directory is no volume, and is told of by who reads it.
-                Err(error)
-                    if matches!(
-                        error.errno(),
-                        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
-                    ) =>
-                {
-                    return Ok(Locked::Absent);
+                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Locked::Absent),
+                // It is no volume, and is told of by who reads it.
+                Err(error) if matches!(error.errno(), Some(Errno::ENOTDIR | Errno::ELOOP)) => {
+                    return Ok(Locked::Alone);
                 }
                 Err(error) => return Err(error),
             };
@@ -141,4 +138,9 @@ pub(super) fn is_still(parent: &Dir, name: &FileName, dir: &Dir) -> Result<bool>
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Reads which nodes a volume's lock names.
+pub(super) fn named(bytes: &[u8]) -> Vec<FileName> {
+    String::from_utf8_lossy(bytes).lines().filter_map(FileName::new).collect()
 }

@@ -118,7 +118,12 @@ impl Driver {
     /// No root, a damaged volume, somebody who uses it, or the disk.
     pub fn remove(&self, name: &VolumeName) -> Result<Removed, Error> {
         let (lock, root) = self.enter(name)?;
-        let Some(volume) = self.read(&root, name)? else {
+        let found = match lock.shared {
+            // One that another node has made since then was not there for this call.
+            Locked::Absent => None,
+            _ => self.read(&root, name)?,
+        };
+        let Some(volume) = found else {
             self.verify(&root)?;
             self.forget(&root, name);
             return Ok(Removed::Absent);

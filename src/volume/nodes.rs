@@ -20,7 +20,7 @@ impl Driver {
         lock: &Guard<'_>,
         name: &VolumeName,
     ) -> Result<(), Error> {
-        refuse_unless_ordered(root, lock, name)?;
+        refuse_unless_ordered(lock, name)?;
         let Some(lock) = lock.over_nodes() else { return Ok(()) };
         root.hold(lock, name.file()).map_err(|error| Error::Disk(name.clone(), error))
     }
@@ -57,7 +57,7 @@ impl Driver {
         lock: &Guard<'_>,
         name: &VolumeName,
     ) -> Result<(), Error> {
-        refuse_unless_ordered(root, lock, name)?;
+        refuse_unless_ordered(lock, name)?;
         let Some(lock) = lock.over_nodes() else { return Ok(()) };
         let failed = |error| Error::Disk(name.clone(), error);
         let nodes = lock.nodes().map_err(failed)?;
@@ -163,15 +163,11 @@ impl Driver {
     }
 }
 
-/// Refuses what must be ordered among nodes where that was not to be had: another node has
-/// made the volume only after it was looked for.
-pub(super) fn refuse_unless_ordered(
-    root: &Root,
-    lock: &Guard<'_>,
-    name: &VolumeName,
-) -> Result<(), Error> {
+/// Refuses what must be ordered among nodes where there was no volume to be locked: one that
+/// another node has made since then was not there for this call.
+pub(super) fn refuse_unless_ordered(lock: &Guard<'_>, name: &VolumeName) -> Result<(), Error> {
     match lock.shared {
-        Locked::Absent if root.node().is_some() => Err(Error::Occupied(name.clone())),
+        Locked::Absent => Err(Error::NoSuchVolume(name.to_string())),
         _ => Ok(()),
     }
 }

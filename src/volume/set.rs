@@ -25,7 +25,7 @@ impl Driver {
         let (lock, root) = self.enter(name)?;
         let volume = self.existing(&root, name)?;
         let record = self.usable(&volume)?;
-        refuse_unless_ordered(&root, &lock, name)?;
+        refuse_unless_ordered(&lock, name)?;
         refuse_unless_to_set(name, record, options)?;
         let record = Record { set: options.or(&record.set), ..record.clone() };
         let limited = options.size.is_some() || options.inodes.is_some();
