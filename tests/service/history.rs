@@ -10,8 +10,9 @@ use proptest::test_runner::TestRunner;
 
 use crate::events::{Event, Options, event};
 use crate::harness::history::{Seen, Sequential, check};
-use crate::harness::{Answer, Client, Setup};
+use crate::harness::{Answer, Client, Serve, Setup};
 use crate::model::Model;
+use crate::nodes::two;
 
 const CLIENTS: usize = 6;
 
@@ -79,7 +80,13 @@ fn name(event: &Event) -> Option<&'static str> {
 
 /// Makes calls, and returns what was seen of each name. A Get tells of the record and of who
 /// holds the volume, each as of its own moment; so where there are Gets, nobody mounts.
-fn calls(mut client: Client, number: usize, gets: bool) -> Vec<(&'static str, Seen<Call>)> {
+/// The first path of the root, in what is answered, is taken for the second.
+fn calls(
+    mut client: Client,
+    number: usize,
+    gets: bool,
+    (from, to): &(String, String),
+) -> Vec<(&'static str, Seen<Call>)> {
     let (mut runner, events) = (TestRunner::default(), event(&NAMES));
     let mut history = Vec::new();
     while history.len() < CALLS {
@@ -97,7 +104,13 @@ fn calls(mut client: Client, number: usize, gets: bool) -> Vec<(&'static str, Se
         let invoked = Instant::now();
         let answer = client.call(method, &body).expect("the connection was closed");
         let returned = Instant::now();
-        let answer = answer.neutral();
+        let mut answer = answer.neutral();
+        if from != to {
+            answer.body = answer.body.replace(from, to);
+            let length = format!("content-length: {}", answer.body.len());
+            answer.headers.retain(|header| !header.starts_with("content-length"));
+            answer.headers.push(length);
+        }
         let client = number.to_string();
         let mut saw = |name, call| {
             history.push((name, Seen { client: client.clone(), call, invoked, returned }));
@@ -140,32 +153,62 @@ fn a_volume_that_is_told_of_after_its_removal_was_answered_has_no_legal_order() 
     assert!(why.contains("Get(") && !why.contains("Create("), "{why}");
 }
 
-/// `DIRVOL_TEST_ROUNDS=1000` is for who has a few minutes.
+/// How many rounds there are: `DIRVOL_TEST_ROUNDS=1000` is for who has a few minutes.
+fn rounds() -> usize {
+    std::env::var("DIRVOL_TEST_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap())
+}
+
+/// What clients see who call at once, each on the next of these drivers.
+fn seen_on(drivers: &[&Serve], gets: bool) -> Vec<(&'static str, Seen<Call>)> {
+    let root = |serve: &Serve| serve.root.display().to_string();
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let serve = drivers[number % drivers.len()];
+                let client = Client::connect(&serve.socket);
+                let paths = (root(serve), root(drivers[0]));
+                scope.spawn(move || calls(client, number, gets, &paths))
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
+}
+
+/// Fails where the calls about a volume have no legal order.
+fn judge(round: usize, root: &Path, history: &[(&'static str, Seen<Call>)]) {
+    for name in NAMES {
+        let of_name = history.iter().filter(|(of, _)| *of == name);
+        let seen = of_name.map(|(_, seen)| seen.clone()).collect();
+        if let Err(why) = check(One(Model::new(root)), seen) {
+            panic!("round {round}, volume {name}: {why}");
+        }
+    }
+}
+
 #[test]
 fn what_clients_see_who_call_at_once_has_a_legal_order() {
-    let rounds = std::env::var("DIRVOL_TEST_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap());
     let mut checked = 0;
-    for round in 0..rounds {
+    for round in 0..rounds() {
         let setup = Setup::new().log_level("error");
         let serve = setup.serve();
-        let history: Vec<_> = thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|number| {
-                    let client = Client::connect(&serve.socket);
-                    scope.spawn(move || calls(client, number, round % 2 == 0))
-                })
-                .collect();
-            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
-        });
+        let history = seen_on(&[&serve], round % 2 == 0);
         checked += history.len();
-        for name in NAMES {
-            let of_name = history.iter().filter(|(of, _)| *of == name);
-            let seen = of_name.map(|(_, seen)| seen.clone()).collect();
-            if let Err(why) = check(One(Model::new(&serve.root)), seen) {
-                panic!("round {round}, volume {name}: {why}");
-            }
-        }
+        judge(round, &serve.root, &history);
         serve.stop();
     }
-    println!("{checked} calls in {rounds} rounds");
+    println!("{checked} calls in {} rounds", rounds());
+}
+
+#[test]
+fn what_clients_of_two_nodes_see_of_one_root_has_a_legal_order() {
+    let mut checked = 0;
+    for round in 0..rounds() {
+        let (_a, on_a, _b, on_b) = two();
+        let history = seen_on(&[&on_a, &on_b], true);
+        checked += history.len();
+        judge(round, &on_a.root, &history);
+        on_a.stop();
+        on_b.stop();
+    }
+    println!("{checked} calls in {} rounds", rounds());
 }
